@@ -1,0 +1,33 @@
+"""Nothing tuned: the target as it is, and the source as it is."""
+
+from prt_bench.api import Artifact, Composition, Method, MethodCard, Model, WeightedSum
+
+
+class ZeroShot(Method):
+    """z_T."""
+
+    card = MethodCard(
+        name="zero-shot",
+        title="Untuned target",
+        role="floor",
+        summary="The new model as it is.",
+        source="Radford et al., ICML 2021",
+    )
+
+    def attach(self, artifact: Artifact | None, source: Model, target: Model) -> Composition:
+        return Composition({"target": target}, WeightedSum(target=1.0))
+
+
+class SourceZeroShot(Method):
+    """z_S."""
+
+    card = MethodCard(
+        name="source-zero-shot",
+        title="Untuned source",
+        role="floor",
+        summary="The old model as it is: no tuning and no upgrade.",
+        source="Radford et al., ICML 2021",
+    )
+
+    def attach(self, artifact: Artifact | None, source: Model, target: Model) -> Composition:
+        return Composition({"source": source}, WeightedSum(source=1.0))

@@ -1,0 +1,390 @@
+"""All that a plugin author imports. Importing this loads no torch.
+
+A method is `fit` (paid once) → `port` (paid per upgrade) → `attach` (free) → a composition: named member
+networks and a rule that combines their outputs. A family is how one kind of model is loaded and called.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prt_bench.errors import CellError, RequestError, did_you_mean
+from prt_bench.records import ModelCard, Params, digest
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+__all__ = [
+    "Artifact",
+    "CellError",
+    "Composition",
+    "Data",
+    "Example",
+    "Family",
+    "Method",
+    "MethodCard",
+    "Model",
+    "ModelCard",
+    "Network",
+    "OutputSpace",
+    "Params",
+    "Places",
+    "RequestError",
+    "Rule",
+    "Setting",
+    "Tools",
+    "View",
+    "WeightedSum",
+]
+
+TRAINED = "trained"
+"""Name under which a rule meets the network that `Tools.tune` trains."""
+
+
+@dataclass(frozen=True)
+class OutputSpace:
+    """What the K outputs mean. Outputs of two models may be added only where their labels agree, in order."""
+
+    labels: tuple[str, ...]
+    """Class names, in the order of the outputs."""
+    templates: tuple[str, ...] = ("{}",)
+    """Prompts for models that build their head from text; `{}` stands for the class name."""
+
+    def difference(self, other: OutputSpace) -> str | None:
+        """The first place where the labels of two spaces differ, in words; None where they agree."""
+        if len(self.labels) != len(other.labels):
+            return f"{len(self.labels)} labels against {len(other.labels)}"
+        for index, (mine, theirs) in enumerate(zip(self.labels, other.labels, strict=True)):
+            if mine != theirs:
+                return f"label {index} is {mine!r} against {theirs!r}"
+        return None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What `fit` or `port` leaves behind: tensors and a manifest, in one safetensors file named by its key."""
+
+    key: str
+    path: Path
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All tensors, on the CPU."""
+        from safetensors.torch import load_file
+
+        return load_file(self.path)
+
+    def manifest(self) -> dict[str, Any]:
+        """What it was made from, what that cost, and the training log."""
+        from safetensors import safe_open
+
+        with safe_open(self.path, framework="numpy") as file:
+            value: dict[str, Any] = json.loads(file.metadata()["manifest"])
+        return value
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network as methods see it: a card, an output space, and tuned weights laid over the pretrained ones."""
+
+    card: ModelCard
+    space: OutputSpace
+    identity: str
+    """Digest of the pretrained weights and of everything else that makes the outputs what they are."""
+    artifact: Artifact | None = None
+
+    @property
+    def name(self) -> str:
+        return self.card.alias + ("+tuned" if self.artifact else "")
+
+    @property
+    def key(self) -> str:
+        """Digest by which outputs of this very network are cached."""
+        tuned = None if self.artifact is None else self.artifact.key
+        return digest([self.identity, self.space.labels, self.space.templates, tuned])
+
+    def tuned(self, artifact: Artifact | None) -> Model:
+        """The same network with the artifact's weights.
+
+        Raises:
+            CellError: there is no artifact.
+        """
+        if artifact is None:
+            raise CellError(f"{self.card.alias}: no artifact to load; did the method's `fit` or `port` return one?")
+        return Model(self.card, self.space, self.identity, artifact)
+
+
+class Rule(ABC):
+    """Combines members' outputs, each (B, K) in fp32, into the composition's logits (B, K)."""
+
+    @abstractmethod
+    def __call__(self, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor: ...
+
+    @abstractmethod
+    def spec(self) -> Mapping[str, Any]:
+        """The rule as plain JSON values: what is trained through a rule is keyed by this."""
+
+
+@dataclass(frozen=True, init=False)
+class WeightedSum(Rule):
+    """Σ over members of weight × logits.
+
+    A constant added to all K outputs of an example changes nothing after the softmax, so the sum of weighted
+    log-probabilities (EFT, Mitchell et al. 2024; PRT, Chijiwa et al. 2025, eq. 10) is the same distribution
+    as this sum of weighted logits, at less work.
+    """
+
+    weights: Mapping[str, float]
+
+    def __init__(self, **weights: float) -> None:
+        object.__setattr__(self, "weights", dict(weights))
+
+    def __call__(self, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        (first, weight), *rest = self.weights.items()
+        total = outputs[first] if weight == 1.0 else weight * outputs[first]
+        for member, weight in rest:
+            total = total + (outputs[member] if weight == 1.0 else weight * outputs[member])
+        return total
+
+    def spec(self) -> Mapping[str, Any]:
+        return {"weighted_sum": self.weights}
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What runs at inference: members by name, and the rule that combines their outputs."""
+
+    members: Mapping[str, Model]
+    rule: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One raw example, before any model's preprocessing."""
+
+    id: str
+    image: Image
+    label: int | None
+
+
+class View(Protocol):
+    """A metered part of a task's data. What is read is counted."""
+
+    role: str
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Example]: ...
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Label of each example, (N,). Raises CellError on an unlabelled view."""
+
+    @property
+    def key(self) -> str:
+        """Digest of the contents."""
+
+
+class Data:
+    """The views that a verb declared. What is not declared is not there; the test split never is."""
+
+    def __init__(self, views: Mapping[str, View]) -> None:
+        self._views = dict(views)
+
+    def __getattr__(self, role: str) -> View:
+        if role.startswith("_"):
+            raise AttributeError(role)
+        try:
+            return self._views[role]
+        except KeyError:
+            declared = ", ".join(sorted(self._views)) or "none"
+            raise CellError(
+                f"the view {role!r} was not declared for this verb (declared: {declared}); add it to `needs` on the "
+                "method's card. The test split is in no view"
+            ) from None
+
+    def __dir__(self) -> list[str]:
+        return sorted(self._views)
+
+
+class Tools(Protocol):
+    """What a plugin must not write itself: the one training loop, cached outputs, artifacts."""
+
+    seed: int
+
+    def tune(
+        self, model: Model, view: View, *, frozen: Mapping[str, Model] | None = None, rule: Rule | None = None
+    ) -> Artifact:
+        """Tune the model's encoder by cross-entropy of `rule` applied to the outputs.
+
+        The rule meets the network in training as `trained` and each of `frozen` under its own name; without
+        a rule the network's own logits are trained. Memoised by content: the same request is paid once.
+        """
+
+    def outputs(self, model: Model, view: View) -> torch.Tensor:
+        """Logits (N, K) of a model on a view, fp32, on the CPU; each network sees each example once."""
+
+    def weights(self, model: Model) -> dict[str, torch.Tensor]:
+        """A copy of the weights that tuning may change, by parameter name."""
+
+    def save(self, tensors: Mapping[str, torch.Tensor], made_from: Mapping[str, Any]) -> Artifact:
+        """Keep tensors as an artifact; `made_from` is recorded in its manifest."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A number, word or flag that a method lets its user set (`--method eft:alpha=0.5`)."""
+
+    default: float | int | str | bool
+    low: float | None = None
+    high: float | None = None
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What a method is, what it needs, and what can be set."""
+
+    name: str
+    title: str
+    role: Literal["floor", "reference", "method"] = "method"
+    """A floor is what a user has for nothing; a reference is the fully tuned target."""
+    summary: str = ""
+    source: str = ""
+    """Where it was published."""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Verb → the views it may read: `train`, `validation`, `unlabelled`."""
+    strengths: Mapping[str, Setting] = field(default_factory=dict)
+    """Read by `attach` alone: changing one costs no training."""
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    """Read by `fit` and `port` too, and part of what their artifacts are keyed by."""
+
+
+class Method(ABC):
+    """A way to carry a tuning from a source to a target. Subclass it, give it a card, write `attach`."""
+
+    card: ClassVar[MethodCard]
+
+    def __init__(self, **params: float | int | str | bool) -> None:
+        known = {**self.card.settings, **self.card.strengths}
+        for name in params:
+            if name not in known:
+                takes = did_you_mean(name, known) or "; it takes none"
+                raise RequestError(f"method {self.card.name} has no parameter {name!r}{takes}")
+        self.params: Params = {
+            name: _checked(self.card.name, name, setting, params.get(name, setting.default))
+            for name, setting in known.items()
+        }
+
+    def number(self, name: str) -> float:
+        """A parameter as a float."""
+        return float(self.params[name])
+
+    def fit(self, source: Model, data: Data, tools: Tools) -> Artifact | None:
+        """Paid once; never sees a target. Returns what `port` and `attach` need, or None."""
+        return None
+
+    def port(
+        self, artifact: Artifact | None, source: Model, target: Model, data: Data, tools: Tools
+    ) -> Artifact | None:
+        """Paid per upgrade. By default the artifact is portable as it is, at no cost."""
+        return artifact
+
+    @abstractmethod
+    def attach(self, artifact: Artifact | None, source: Model, target: Model) -> Composition:
+        """Free: no data, no training. Says what runs at inference."""
+
+
+def _checked(method: str, name: str, setting: Setting, value: Any) -> float | int | str | bool:
+    kind = type(setting.default)
+    if isinstance(value, str) and kind is not str:
+        try:
+            value = _BOOLEANS[value.lower()] if kind is bool else kind(value)
+        except (KeyError, ValueError):
+            raise RequestError(f"method {method}: {name}={value} is not a {_KINDS[kind]}") from None
+    elif kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise RequestError(f"method {method}: {name}={value!r} is not a {_KINDS[kind]}")
+    if isinstance(value, float) and not np.isfinite(value):
+        raise RequestError(f"method {method}: {name}={value} is not a finite number")
+    low = -np.inf if setting.low is None else setting.low
+    high = np.inf if setting.high is None else setting.high
+    if not isinstance(value, str) and not low <= value <= high:
+        raise RequestError(f"method {method}: {name}={value} is outside its range {low:g} to {high:g}")
+    checked: float | int | str | bool = value
+    return checked
+
+
+_BOOLEANS = {"true": True, "false": False}
+_KINDS: dict[type, str] = {float: "number", int: "whole number", str: "word", bool: "flag (true or false)"}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where weights may be, and whether the network may be asked for them."""
+
+    weights_dir: Path | None = None
+    cache: Path = Path()
+    offline: bool = False
+
+
+@dataclass
+class Network:
+    """A loaded model bound to an output space."""
+
+    module: torch.nn.Module
+    """(B, *input shape) → logits (B, K)."""
+    preprocess: Callable[[Sequence[Image]], torch.Tensor]
+    """Raw images → (B, *input shape), fp32, on the CPU."""
+    frozen: tuple[str, ...] = ()
+    """Prefixes of the parameters that tuning leaves alone, such as a zero-shot head."""
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    """What `preprocess` does, as plain JSON values: equal values mean equal inputs."""
+    head_sha256: str | None = None
+
+
+class Family(ABC):
+    """How one kind of model is loaded and called. Subclass it, name it, give it cards."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def cards(self) -> Sequence[ModelCard]:
+        """The models this family knows."""
+
+    def weight_files(self, card: ModelCard, places: Places) -> Sequence[Path]:
+        """Files whose bytes are the model; a family that makes its weights in code has none.
+
+        Raises:
+            RequestError: they cannot be had; says what was tried and the ways out.
+        """
+        return ()
+
+    def space(self, card: ModelCard, space: OutputSpace) -> OutputSpace:
+        """The output space in which this model answers a task's.
+
+        Raises:
+            RequestError: the model has labels of its own and they are not the task's.
+        """
+        if card.labels is None:
+            return space
+        own = OutputSpace(card.labels, space.templates)
+        difference = own.difference(space)
+        if difference:
+            raise RequestError(f"model {card.alias} has another output space than the task: {difference}")
+        return own
+
+    @abstractmethod
+    def build(
+        self, card: ModelCard, space: OutputSpace, weights: Literal["real", "random", "meta"], places: Places
+    ) -> Network:
+        """The network on the CPU in fp32, in evaluation mode; on the meta device for `meta` (shapes only)."""

@@ -1,0 +1,1 @@
+"""Records and sessions to tables and a static page."""

@@ -1,0 +1,85 @@
+"""Tables as flat rows, and as CSV, LaTeX and Markdown text that is safe to open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from prt_bench.board.table import Table
+
+__all__ = ["COLUMNS", "flat_rows", "guarded", "latex", "markdown"]
+
+COLUMNS = (
+    "source", "target", "task", "version", "method", "note", "role", "seeds", "n", "metric", "score", "score_low",
+    "score_high", "difference", "difference_low", "difference_high", "difference_absent", "flops", "ms",
+    "ratio_to_target", "once_flops", "once_seconds", "upgrade_flops", "upgrade_seconds", "embedded",
+)  # fmt: skip
+SHOWN = (
+    "source",
+    "target",
+    "task",
+    "method",
+    "score",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "flops",
+    "ms",
+)
+
+
+def flat_rows(tables: Iterable[Table]) -> list[dict[str, Any]]:
+    """One dictionary per method and table, with COLUMNS as keys; fractions, FLOPs, milliseconds, seconds."""
+    rows = []
+    for table in tables:
+        for row in table.rows:
+            latency = row.latency
+            ratio = latency.ratio_to_target if latency else None
+            low, middle, high = row.difference or (None, None, None)
+            values = (
+                table.pair.source, table.pair.target, table.task, table.version, row.label, row.note, row.role,
+                len(row.seeds), table.n, table.primary, row.score, *row.score_ci95, middle, low, high,
+                row.difference_absent, row.per_query.flops.total, latency.p50_ms if latency else None,
+                ratio[1] if ratio else None, row.once.train_flops, row.once.seconds, row.per_upgrade.train_flops,
+                row.per_upgrade.seconds, table.embedded,
+            )  # fmt: skip
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return rows
+
+
+def guarded(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula gets a quote before it."""
+    return "'" + value if isinstance(value, str) and re.match(r"[=+\-@\t\r]", value) else value
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """A Markdown table of the main columns."""
+    lines = ["| " + " | ".join(SHOWN) + " |", "|" + " --- |" * len(SHOWN)]
+    for row in rows:
+        cells = [re.sub(r"([\\|`*_<>\[\]])", r"\\\1", _text(row[name])) for name in SHOWN]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
+    sign: "\\" + sign for sign in "&%$#_{}"
+}
+
+
+def latex(rows: Sequence[dict[str, Any]]) -> str:
+    """A LaTeX tabular of the main columns."""
+    lines = [r"\begin{tabular}{" + "l" * 4 + "r" * (len(SHOWN) - 4) + "}"]
+    lines.append(" & ".join(_latex(name) for name in SHOWN) + r" \\")
+    lines += [" & ".join(_latex(_text(row[name])) for name in SHOWN) + r" \\" for row in rows]
+    return "\n".join([*lines, r"\end{tabular}"]) + "\n"
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(sign, sign) for sign in text)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

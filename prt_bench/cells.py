@@ -1,0 +1,235 @@
+"""Does one cell: the verbs, the composition's outputs on the test split, the record."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prt_bench.api import Artifact, Composition, Data
+from prt_bench.composing import compose
+from prt_bench.costs import ABSENT, CompositionMeter, Timed
+from prt_bench.data.examples import Examples
+from prt_bench.environment import describe, now
+from prt_bench.meters import quality
+from prt_bench.networks import Networks, Progress
+from prt_bench.plan import Plan, PlannedCell, verb_data
+from prt_bench.provenance import provenance, write_record
+from prt_bench.records import (
+    Artifacts,
+    Cost,
+    CostSession,
+    CostTerm,
+    LatencyRow,
+    PerQuery,
+    Quality,
+    Record,
+    digest,
+    write_atomically,
+)
+from prt_bench.store import Store
+from prt_bench.tasks import Recipe
+from prt_bench.tools import LiveTools, TaskView, training_source
+
+__all__ = ["CellWorker"]
+
+LIMIT_SEED = 0
+VerbCall = Callable[[Data, LiveTools], Artifact | None]
+
+
+@dataclass(frozen=True)
+class Ported:
+    """What the verbs left, and what they cost."""
+
+    fitted: Artifact | None
+    ported: Artifact | None
+    once: CostTerm
+    per_upgrade: CostTerm
+
+
+class CellWorker:
+    """Does cells of one plan, with networks kept warm between them."""
+
+    def __init__(self, plan: Plan, report: Progress) -> None:
+        self.plan = plan
+        self.report = report
+        request = plan.request
+        self.networks = Networks(plan.registry, request.places, plan.store, request.device, report, request.weights)
+        self.meter = CompositionMeter(self.networks)
+
+    def prepare(self, planned: PlannedCell) -> None:
+        """Load both models and build their heads: what is wrong with them is said before any work."""
+        self.networks.get(planned.source)
+        self.networks.get(planned.target)
+
+    def timed(self, planned: PlannedCell, scratch: Store) -> Timed:
+        """The cell's composition on artifacts of zero steps, kept in `scratch`: the right shape, at no training."""
+        recipes = {alias: recipe.model_copy(update={"steps": 0}) for alias, recipe in planned.recipes.items()}
+        composition = self._attached(planned, self._verbs(planned, recipes, scratch))
+        method = planned.method
+        return Timed(method.label, method.name, method.method.params, method.source_sha256, composition)
+
+    def do(self, planned: PlannedCell, session: CostSession | str) -> Record:
+        """The cell's record, written. `session` holds its latency, or the reason why there is none."""
+        started = now()
+        verbs = self._verbs(planned, planned.recipes, self.plan.store)
+        composition = self._attached(planned, verbs)
+        test = limited(planned.task.roles["test"], planned.cell.limit)
+        validation = planned.task.roles["validation"]
+        logits = self._logits(composition, test)
+        validation_logits = self._logits(composition, validation)
+        primary = planned.task.spec.metrics.primary
+        temperature = quality.calibration_temperature(validation_logits, validation.labels)
+        predictions = planned.path.with_suffix(".predictions.csv")
+        write_atomically(predictions, _predictions(test, logits))
+        latency, absent = _latency(planned, session)
+        networks = {model.card.alias: self.networks.get(model) for model in (planned.source, planned.target)}
+        record = Record(
+            cell=planned.cell,
+            status="ok",
+            quality=Quality(
+                primary=primary,
+                metrics=quality.metrics(logits, test.labels, "test"),
+                nll=quality.negative_log_likelihood(logits, test.labels),
+                nll_calibrated=quality.negative_log_likelihood(logits / temperature, test.labels),
+                ece=quality.expected_calibration_error(logits, test.labels),
+                predictions=predictions.name,
+                validation=quality.metrics(validation_logits, validation.labels, "validation"),
+            ),
+            cost=Cost(
+                once=verbs.once, per_upgrade=verbs.per_upgrade, per_query=self._per_query(composition, planned, latency)
+            ),
+            environment=describe(str(self.networks.device)),
+            provenance=provenance(self.plan, planned, networks, started),
+            partial=planned.cell.limit is not None,
+            artifacts=_artifacts(verbs),
+            absent={**ALWAYS_ABSENT, **absent},
+        )
+        write_record(planned, record)
+        return record
+
+    def _verbs(self, planned: PlannedCell, recipes: Mapping[str, Recipe], store: Store) -> Ported:
+        """`fit`, then `port`. Neither sees the strengths, so a sweep of them costs no training."""
+        chosen = planned.method.method
+        method = type(chosen)(**{name: chosen.params[name] for name in chosen.card.settings})
+        source, target = planned.source, planned.target
+        only_source = {source.card.alias: recipes[source.card.alias]}
+
+        def fit(data: Data, tools: LiveTools) -> Artifact | None:
+            return method.fit(source, data, tools)
+
+        fitted, once = self._verb(planned, "fit", fit, only_source, [source.key], store)
+
+        def port(data: Data, tools: LiveTools) -> Artifact | None:
+            return method.port(fitted, source, target, data, tools)
+
+        made_from = [source.key, target.key, fitted.key if fitted else ""]
+        ported, per_upgrade = self._verb(planned, "port", port, recipes, made_from, store)
+        return Ported(fitted, ported, once, per_upgrade)
+
+    def _verb(
+        self,
+        planned: PlannedCell,
+        verb: str,
+        run: VerbCall,
+        recipes: Mapping[str, Recipe],
+        made_from: list[str],
+        store: Store,
+    ) -> tuple[Artifact | None, CostTerm]:
+        """Run a verb, or take what it left when it was run on the very same things before."""
+        data = verb_data(planned, verb)
+        views = {role: getattr(data, role) for role in dir(data)}
+        chosen = planned.method.method
+        settings = {name: chosen.params[name] for name in chosen.card.settings}
+        method = [planned.method.name, planned.method.source_sha256, settings]
+        shown = {alias: recipe.model_dump() for alias, recipe in recipes.items()}
+        seen = {role: view.key for role, view in views.items()}
+        place = [planned.cell.seed, self.networks.device.type, training_source(), torch.__version__]
+        key = digest(["verb", verb, method, made_from, seen, shown, place])
+        tools = LiveTools(store, recipes, planned.cell.seed, self.networks, self.report)
+        note = store.note(key)
+        if note is not None:
+            artifact = tools.artifact(note["artifact"]) if note["artifact"] else None
+            if artifact is None or artifact.path.is_file():
+                cost = CostTerm.model_validate(note["cost"])
+                return artifact, cost.model_copy(update={"reused": bool(cost.examples or note["artifact"])})
+        started = time.perf_counter()
+        artifact = run(data, tools)
+        read = {role: len(view.read) for role, view in views.items() if isinstance(view, TaskView)}
+        cost = tools.ledger.term(time.perf_counter() - started, read)
+        store.put_note(key, {"artifact": artifact.key if artifact else None, "cost": cost.model_dump()})
+        return artifact, cost
+
+    def _attached(self, planned: PlannedCell, verbs: Ported) -> Composition:
+        return planned.method.method.attach(verbs.ported, planned.source, planned.target)
+
+    def _logits(self, composition: Composition, examples: Examples) -> NDArray[np.float64]:
+        logits = compose(composition, lambda _, model: self.networks.outputs(model, examples).logits)
+        return logits.double().numpy()
+
+    def _per_query(self, composition: Composition, planned: PlannedCell, latency: list[LatencyRow] | None) -> PerQuery:
+        flops, parameters, memory = self.meter.measure(composition)
+        shape = {"input": list(self.meter.input_shape(planned.target)), "classes": len(planned.task.space.labels)}
+        return PerQuery(unit="image", shape=shape, flops=flops, params=parameters, memory=memory, latency=latency)
+
+
+ALWAYS_ABSENT = {
+    "error": "the cell holds",
+    "cost.once.peak_memory_bytes": "peak memory needs a process of its own: a later version's",
+    "cost.once.energy_joules": "no energy counter is read yet: a later version's",
+    "cost.per_upgrade.peak_memory_bytes": "peak memory needs a process of its own: a later version's",
+    "cost.per_upgrade.energy_joules": "no energy counter is read yet: a later version's",
+    "cost.per_query.flops.analytic": ABSENT["analytic"],
+    "cost.per_query.flops.prefill": ABSENT["text"],
+    "cost.per_query.flops.per_token": ABSENT["text"],
+    "cost.per_query.memory.kv": ABSENT["kv"],
+    "cost.per_query.memory.peak": ABSENT["peak"],
+    "quality.components": "the split into gains is a later version's",
+}
+
+
+def limited(examples: Examples, limit: int | None) -> Examples:
+    """The first `limit` of the examples in an order that a fixed seed decides, so that all classes are met."""
+    if limit is None or limit >= len(examples):
+        return examples
+    order = np.random.default_rng(LIMIT_SEED).permutation(len(examples))
+    return examples.subset(sorted(order[:limit].tolist()))
+
+
+def _predictions(examples: Examples, logits: NDArray[np.float64]) -> str:
+    """CSV: one row per example."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "label", "prediction", "log_prob_label"])
+    log_probs = quality.log_probabilities(logits)
+    for index, (name, label) in enumerate(zip(examples.ids, examples.labels, strict=True)):
+        writer.writerow([name, int(label), int(logits[index].argmax()), f"{log_probs[index, label]:.6g}"])
+    return text.getvalue()
+
+
+def _latency(planned: PlannedCell, session: CostSession | str) -> tuple[list[LatencyRow] | None, dict[str, str]]:
+    path = "cost.per_query.latency"
+    if isinstance(session, str):
+        return None, {path: session}
+    entry = session.compositions.get(planned.method.label)
+    if entry is None:
+        return None, {path: f"the method is not in session {session.id}"}
+    absent = {f"{path}.*.{name}": ABSENT["text"] for name in ("ttft_ms", "tpot_ms", "tokens_per_s")}
+    if any(row.p90_ms is None for row in entry.latency):
+        absent[f"{path}.*.p90_ms"] = "fewer than 64 rounds"
+    return entry.latency, absent
+
+
+def _artifacts(verbs: Ported) -> list[Artifacts]:
+    found = []
+    if verbs.fitted is not None:
+        found.append(Artifacts(verb="fit", key=verbs.fitted.key, log=verbs.fitted.manifest()["log"]))
+    if verbs.ported is not None and verbs.ported != verbs.fitted:
+        found.append(Artifacts(verb="port", key=verbs.ported.key, log=verbs.ported.manifest()["log"]))
+    return found

@@ -1,0 +1,107 @@
+"""`prt-bench cost`: a pair's compositions, counted and timed against each other."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from prt_bench.cli.progress import Show
+from prt_bench.cli.settings import Settings
+from prt_bench.environment import now
+from prt_bench.errors import CellError
+from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
+from prt_bench.plan import RunRequest, make_plan
+from prt_bench.records import CostSession, read_session
+from prt_bench.worker import open_worker
+
+__all__ = ["cost"]
+
+SHAPE_TASK = "digits"
+
+
+class Weights(StrEnum):
+    """What the networks hold while they are timed."""
+
+    real = "real"
+    random = "random"
+
+
+def cost(
+    context: typer.Context,
+    pair: Annotated[str, typer.Option(help="SOURCE:TARGET.")],
+    method: Annotated[list[str] | None, typer.Option(help="NAME[:key=value]; several times.")] = None,
+    weights: Annotated[Weights, typer.Option(help="random needs no download: architectures alone.")] = Weights.real,
+    batch_size: Annotated[list[int] | None, typer.Option(min=1, help="Images per query; several times.")] = None,
+    max_seconds: Annotated[float, typer.Option(min=1, help="How long to time.")] = 300.0,
+    as_json: Annotated[bool, typer.Option("--json", help="The session as JSON.")] = False,
+) -> None:
+    """Count FLOPs and time all methods of a pair, interleaved; ten classes."""
+    settings: Settings = context.obj
+    request = RunRequest(
+        pairs=(pair,),
+        tasks=(SHAPE_TASK,),
+        methods=tuple(method or ()),
+        seeds=1,
+        out=settings.out,
+        store=settings.store,
+        offline=settings.offline,
+        plugins=settings.plugins,
+        weights_dir=settings.weights_dir,
+        device=settings.device,
+        weights=weights.value,
+        words=settings.words,
+    )
+    stderr = Console(stderr=True)
+    executor = LocalExecutor(partial(open_worker, request.model_dump_json()))
+    with Show(stderr) as show:
+        plan = make_plan(request, show.progress)
+        paths = [str(planned.path) for planned in plan.cells]
+        arguments = (paths, tuple(batch_size or (1, 32)), max_seconds, now())
+        try:
+            path = executor.call("session", *arguments, report=show.progress)
+        except (WorkFailed, WorkerDied) as error:
+            raise CellError(
+                f"the session failed: {error.message if isinstance(error, WorkFailed) else error}"
+            ) from None
+        finally:
+            executor.close()
+    session = read_session(Path(path))
+    if as_json:
+        typer.echo(json.dumps(session.model_dump(mode="json"), indent=1))
+    else:
+        _print(session, Console())
+    stderr.print(f"session: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print(session: CostSession, console: Console) -> None:
+    table = RichTable(title=escape(f"{session.pair}, {session.weights} weights, per image"), title_justify="left")
+    table.add_column("method")
+    for name in ("GFLOPs", "parameters", "batch", "p50 ms", "p90 ms", "× target"):
+        table.add_column(name, justify="right")
+    for label, entry in session.compositions.items():
+        for row in entry.latency:
+            total = entry.flops.total
+            low, middle, high = row.ratio_to_target or (0, 0, 0)
+            table.add_row(
+                escape(label),
+                "–" if total is None else f"{total / 1e9:.6g}",
+                f"{entry.params_count.total:,}",
+                str(row.batch_size),
+                f"{row.p50_ms:.2f}",
+                "–" if row.p90_ms is None else f"{row.p90_ms:.2f}",
+                f"{middle:.2f} [{low:.2f}, {high:.2f}]",
+            )
+    console.print(table)
+    floor = ", ".join(f"batch {size}: {abs(1 - ratio):.1%}" for size, ratio in session.noise_floor.items())
+    console.print(f"noise floor (the target against itself): {floor}", highlight=False)
+    console.print(f"convention: {session.flop_convention}", highlight=False)
+    for reason in session.reasons:
+        console.print(f"not valid: {reason}", markup=False, highlight=False)

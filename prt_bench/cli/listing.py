@@ -1,0 +1,167 @@
+"""`prt-bench list` and `show`: what there is, and one thing of it whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from prt_bench.board.table import find_records
+from prt_bench.cli.settings import Settings
+from prt_bench.errors import RequestError, did_you_mean
+from prt_bench.plan import suites
+from prt_bench.records import ModelCard
+from prt_bench.registry import Registry
+from prt_bench.tasks import task_spec
+
+__all__ = ["list_things", "show"]
+
+Rows = list[dict[str, Any]]
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    models = "models"
+    pairs = "pairs"
+    tasks = "tasks"
+    suites = "suites"
+    methods = "methods"
+    families = "families"
+
+
+class One(StrEnum):
+    """What can be shown whole."""
+
+    model = "model"
+    task = "task"
+    method = "method"
+    cell = "cell"
+
+
+def list_things(
+    context: typer.Context,
+    kind: Kind,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array.")] = False,
+) -> None:
+    """List models, pairs, tasks, suites, methods or families."""
+    settings: Settings = context.obj
+    rows = LISTS[kind](Registry(settings.plugins))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    table = RichTable(*(rows[0] if rows else ["nothing"]))
+    for row in rows:
+        table.add_row(*(escape(_text(value)) for value in row.values()))
+    Console().print(table)
+
+
+def show(
+    context: typer.Context,
+    kind: One,
+    name: str,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show one model, task, method or cell."""
+    settings: Settings = context.obj
+    facts = _facts(kind, name, settings)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1, default=str))
+        return
+    table = RichTable(show_header=False)
+    for key, value in facts.items():
+        table.add_row(escape(key), escape(_text(value)))
+    Console().print(table)
+
+
+def _facts(kind: One, name: str, settings: Settings) -> dict[str, Any]:
+    registry = Registry(settings.plugins)
+    if kind is One.model:
+        return registry.card(name).model_dump(mode="json")
+    if kind is One.task:
+        return task_spec(name, registry).model_dump(mode="json")
+    if kind is One.method:
+        request = registry.method(name)
+        registered = registry.methods[request.name]
+        return {**asdict(request.method.card), "params": request.method.params, "origin": registered.origin}
+    found = {entry.record.cell.id: entry.record for entry in find_records(settings.out)}
+    matches = [cell_id for cell_id in found if cell_id.startswith(name)]
+    if len(matches) != 1:
+        raise RequestError(f"no one cell {name!r} in {settings.out}{did_you_mean(name, found)}")
+    return found[matches[0]].model_dump(mode="json")
+
+
+def _models(registry: Registry) -> Rows:
+    def row(card: ModelCard) -> dict[str, Any]:
+        facts = card.model_dump(mode="json", include={"alias", "family", "architecture", "pretrained", "licence"})
+        return {**facts, "embedded": card.embedded, "verified": card.verified}
+
+    return [row(card) for card in registry.cards.values()]
+
+
+def _pairs(registry: Registry) -> Rows:
+    known = suites(registry).suites
+    return [{"pair": pair, "suite": name} for name, suite in known.items() for pair in suite.pairs]
+
+
+def _tasks(registry: Registry) -> Rows:
+    specs = [task_spec(name, registry) for name in registry.task_files()]
+    return [
+        {
+            "name": spec.name,
+            "version": spec.version,
+            "title": spec.title,
+            "classes": len(spec.classes),
+            "test": spec.roles.test.size,
+            "source": spec.source.kind,
+            "licence": spec.licence,
+        }
+        for spec in specs
+    ]
+
+
+def _suites(registry: Registry) -> Rows:
+    return [{"name": name, **suite.model_dump(mode="json")} for name, suite in suites(registry).suites.items()]
+
+
+def _methods(registry: Registry) -> Rows:
+    return [
+        {
+            "name": name,
+            "title": registered.cls.card.title,
+            "role": registered.cls.card.role,
+            "params": {
+                key: setting.default
+                for key, setting in {**registered.cls.card.settings, **registered.cls.card.strengths}.items()
+            },
+            "origin": registered.origin,
+        }
+        for name, registered in sorted(registry.methods.items())
+    ]
+
+
+def _families(registry: Registry) -> Rows:
+    return [{"name": name, "models": len(family.cards())} for name, family in registry.families.items()]
+
+
+LISTS: dict[Kind, Callable[[Registry], Rows]] = {
+    Kind.models: _models,
+    Kind.pairs: _pairs,
+    Kind.tasks: _tasks,
+    Kind.suites: _suites,
+    Kind.methods: _methods,
+    Kind.families: _families,
+}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return "–" if value is None else str(value)

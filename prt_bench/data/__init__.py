@@ -1,0 +1,1 @@
+"""Where raw examples come from: folders, hub data, built-in and procedural sets."""

@@ -1,0 +1,136 @@
+"""Raw examples with labels, before any model's preprocessing."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from prt_bench.errors import RequestError
+
+__all__ = ["ArrayExamples", "Examples", "FileExamples", "RawData", "to_rgb"]
+
+
+class Examples(ABC):
+    """N raw images with labels. `labels` is (N,) int64, -1 where a label is outside the class list."""
+
+    labels: NDArray[np.int64]
+    ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @abstractmethod
+    def image(self, index: int) -> Image.Image:
+        """The decoded image, RGB."""
+
+    @abstractmethod
+    def subset(self, indices: Sequence[int]) -> Examples:
+        """A copy that holds these examples and no way to the others."""
+
+    @abstractmethod
+    def relabelled(self, labels: NDArray[np.int64]) -> Examples:
+        """The same images under other labels."""
+
+    @property
+    @abstractmethod
+    def sha256(self) -> str:
+        """Digest of images and labels, in order."""
+
+
+class ArrayExamples(Examples):
+    """Images held in memory, (N, H, W) grey or (N, H, W, 3), uint8."""
+
+    def __init__(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], ids: Sequence[str]) -> None:
+        self._pixels = pixels
+        self.labels = labels
+        self.ids = list(ids)
+
+    def image(self, index: int) -> Image.Image:
+        return Image.fromarray(self._pixels[index]).convert("RGB")
+
+    def subset(self, indices: Sequence[int]) -> ArrayExamples:
+        chosen = np.asarray(indices, dtype=np.int64)
+        return ArrayExamples(self._pixels[chosen], self.labels[chosen], [self.ids[index] for index in indices])
+
+    def relabelled(self, labels: NDArray[np.int64]) -> ArrayExamples:
+        return ArrayExamples(self._pixels, labels, self.ids)
+
+    @cached_property
+    def sha256(self) -> str:
+        content = hashlib.sha256(np.ascontiguousarray(self._pixels).tobytes())
+        content.update(np.ascontiguousarray(self.labels).tobytes())
+        return content.hexdigest()
+
+
+class FileExamples(Examples):
+    """Images read from files when they are needed."""
+
+    def __init__(self, root: Path, ids: Sequence[str], digests: Sequence[str], labels: NDArray[np.int64]) -> None:
+        self._root = root
+        self._digests = list(digests)
+        self.ids = list(ids)
+        self.labels = labels
+
+    def image(self, index: int) -> Image.Image:
+        return open_rgb(self._root / self.ids[index])
+
+    def subset(self, indices: Sequence[int]) -> FileExamples:
+        chosen = list(indices)
+        return FileExamples(
+            self._root,
+            [self.ids[index] for index in chosen],
+            [self._digests[index] for index in chosen],
+            self.labels[np.asarray(chosen, dtype=np.int64)],
+        )
+
+    def relabelled(self, labels: NDArray[np.int64]) -> FileExamples:
+        return FileExamples(self._root, self.ids, self._digests, labels)
+
+    @cached_property
+    def sha256(self) -> str:
+        content = hashlib.sha256("\n".join(self._digests).encode())
+        content.update(np.ascontiguousarray(self.labels).tobytes())
+        return content.hexdigest()
+
+
+@dataclass(frozen=True)
+class RawData:
+    """What a source gives: its own splits, labelled by position in its own list of label names."""
+
+    splits: dict[str, Examples]
+    label_names: tuple[str, ...]
+    local: bool = False
+    """Comes from a folder of the user's, whose sizes may differ from those a task pins."""
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """Decode an image file to RGB. Raises RequestError with the path where it is corrupt."""
+    try:
+        with Image.open(path) as image:
+            return to_rgb(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "is not an image or is cut short" if isinstance(error, OSError) else str(error)
+        raise RequestError(f"{path}: cannot be decoded: {reason}; mend or remove the file") from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB from any mode: 16-bit grey is scaled to 8 bits, transparency lies on black."""
+    if image.mode in {"I;16", "I;16B", "I;16L", "I"}:
+        values = np.asarray(image, dtype=np.int64)
+        return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        return Image.fromarray(values.clip(0, 255).round().astype(np.uint8)).convert("RGB")
+    if "transparency" in image.info or image.mode in {"RGBA", "LA", "PA"}:
+        with_alpha = image.convert("RGBA")
+        black = Image.new("RGBA", with_alpha.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, with_alpha).convert("RGB")
+    return image.convert("RGB")

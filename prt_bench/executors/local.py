@@ -1,0 +1,173 @@
+"""One supervised worker process on this machine: it keeps what it loaded, and its death is survived."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+import psutil
+
+from prt_bench.errors import CellError, RequestError
+
+__all__ = ["LocalExecutor", "WorkFailed", "WorkerDied"]
+
+Report = Callable[[str, int, int], None]
+Job = Callable[..., Any]
+REPORTS_PER_SECOND = 10
+POLL_SECONDS = 0.2
+
+
+class WorkerDied(Exception):  # noqa: N818 - a state of the world, which the runner survives
+    """The worker process ended, or was ended, before it answered."""
+
+
+@dataclass
+class WorkFailed(Exception):  # noqa: N818
+    """The work raised an error; the worker lives on."""
+
+    type: str
+    message: str
+    where: str
+    expected: bool
+    """The error explains itself: no traceback is needed."""
+
+
+class LocalExecutor:
+    """Calls methods of an object that lives in a process of its own.
+
+    `open_job` is a picklable callable; the worker calls it once with a progress callback, and it returns
+    the object. After a death the next call starts a new worker.
+    """
+
+    def __init__(self, open_job: Callable[[Report], Any]) -> None:
+        self._open_job = open_job
+        self._process: SpawnProcess | None = None
+        self._connection: Connection | None = None
+
+    def call(
+        self,
+        name: str,
+        *args: Any,
+        report: Report,
+        timeout: float | None = None,
+        memory_bytes: int | None = None,
+    ) -> Any:
+        """Call a method of the worker's object and wait for its answer.
+
+        Raises:
+            RequestError: the work says that the request is wrong.
+            WorkFailed: the work raised any other error.
+            WorkerDied: the worker ended, or was ended for taking more time or memory than allowed.
+        """
+        connection = self._connected()
+        end = None if timeout is None else time.monotonic() + timeout
+        try:
+            connection.send((name, args))
+            while True:
+                if connection.poll(POLL_SECONDS):
+                    kind, value = connection.recv()
+                    if kind == "progress":
+                        report(*value)
+                    elif kind == "done":
+                        return value
+                    elif kind == "refused":
+                        raise RequestError(value)
+                    else:
+                        raise WorkFailed(*value)
+                if end is not None and time.monotonic() > end:
+                    self.close()
+                    raise WorkerDied(f"took longer than {timeout:g} s (--cell-timeout)")
+                if memory_bytes is not None and self._resident() > memory_bytes:
+                    self.close()
+                    raise WorkerDied(f"held more than {memory_bytes} bytes of memory (--cell-memory)")
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise WorkerDied(self._how_it_ended()) from None
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        if self._connection is not None:
+            self._connection.close()
+        self._process = self._connection = None
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            context = multiprocessing.get_context("spawn")
+            self._connection, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs, self._open_job), daemon=True)
+            self._process.start()
+            theirs.close()
+        return self._connection
+
+    def _resident(self) -> int:
+        assert self._process is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return int(psutil.Process(self._process.pid).memory_info().rss)
+        return 0
+
+    def _how_it_ended(self) -> str:
+        code = None
+        if self._process is not None:
+            self._process.join(timeout=5)
+            code = self._process.exitcode
+        self.close()
+        if code is not None and code < 0:
+            return f"the worker process was ended by signal {-code} ({signal.Signals(-code).name})"
+        return f"the worker process ended with exit code {code}"
+
+
+def _serve(connection: Connection, open_job: Callable[[Report], Any]) -> None:
+    # Ctrl-C is the parent's to handle: it ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    last: dict[str, float] = {}
+
+    def report(title: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done >= total or now - last.get(title, 0.0) > 1 / REPORTS_PER_SECOND:
+            last[title] = now
+            connection.send(("progress", (title, done, total)))
+
+    job: Any = None
+    while True:
+        try:
+            name, args = connection.recv()
+        except EOFError:
+            return
+        try:
+            if job is None:
+                job = open_job(report)
+            connection.send(("done", getattr(job, name)(*args)))
+        except RequestError as error:
+            connection.send(("refused", str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises becomes a failed cell, with its place
+            connection.send(("failed", _failure(error)))
+
+
+def _failure(error: Exception) -> tuple[str, str, str, bool]:
+    expected = isinstance(error, CellError)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.basename(frame.filename)}:{frame.lineno} in {frame.name}"
+    if not expected:
+        traceback.print_exception(error, file=sys.stderr)
+    return type(error).__name__, str(error) or type(error).__name__, where, expected
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

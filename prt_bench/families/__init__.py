@@ -1,0 +1,1 @@
+"""Families: how one kind of model is loaded and called."""

@@ -1,0 +1,1 @@
+"""Meters: each measures one thing and knows nothing of methods."""

@@ -1,0 +1,108 @@
+"""Latency of several systems against each other: interleaved in one process, in random order."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["Timings", "interleave", "percentile", "ratio_interval"]
+
+WARM_ROUNDS = 5
+MOST_WARM_ROUNDS = 40
+STEADY = 0.02
+FEWEST_ROUNDS = 12
+MOST_ROUNDS = 400
+NARROW = 0.03
+P90_ROUNDS = 64
+RESAMPLES = 1000
+
+
+@dataclass
+class Timings:
+    """Milliseconds of every round, per system, and whether the warm-up settled."""
+
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+
+def interleave(
+    systems: Mapping[str, Callable[[], object]],
+    reference: str,
+    max_seconds: float,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timings:
+    """Time every system once per round and back again (ABBA), in an order drawn anew for each pair of rounds.
+
+    Warms up until the last medians of the reference move by less than 2 %; stops when every ratio to the
+    reference is known to 3 %, or at `max_seconds`.
+    """
+    order = random.Random(seed)
+    timings = Timings({name: [] for name in systems})
+    end = clock() + max_seconds
+    if not _warm_up(systems, reference, end, clock):
+        timings.reasons.append("the warm-up did not settle to 2 %")
+    names = list(systems)
+    while len(timings.rounds[reference]) < MOST_ROUNDS:
+        order.shuffle(names)
+        for name in (*names, *reversed(names)):
+            timings.rounds[name].append(_once(systems[name], clock))
+        done = len(timings.rounds[reference])
+        if clock() >= end or (done >= FEWEST_ROUNDS and done % 8 == 0 and _narrow(timings, reference)):
+            break
+    if len(timings.rounds[reference]) < FEWEST_ROUNDS:
+        timings.reasons.append(f"only {len(timings.rounds[reference])} rounds in {max_seconds:g} s")
+    return timings
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """A percentile by linear interpolation."""
+    return float(np.percentile(np.asarray(values), percent))
+
+
+def ratio_interval(system: Sequence[float], reference: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Ratio of medians with its 95 % bootstrap interval over rounds: (low, ratio, high)."""
+    mine, theirs = np.asarray(system), np.asarray(reference)
+    generator = np.random.default_rng(seed)
+    rounds = generator.integers(0, len(mine), (RESAMPLES, len(mine)))
+    ratios = np.median(mine[rounds], axis=1) / np.median(theirs[rounds], axis=1)
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    middle = float(np.median(mine) / np.median(theirs))
+    return min(float(low), middle), middle, max(float(high), middle)
+
+
+def _once(system: Callable[[], object], clock: Callable[[], float]) -> float:
+    started = clock()
+    system()
+    return (clock() - started) * 1000
+
+
+def _warm_up(
+    systems: Mapping[str, Callable[[], object]], reference: str, end: float, clock: Callable[[], float]
+) -> bool:
+    times: list[float] = []
+    medians: list[float] = []
+    for _ in range(MOST_WARM_ROUNDS):
+        for name, system in systems.items():
+            elapsed = _once(system, clock)
+            if name == reference:
+                times.append(elapsed)
+        medians.append(float(np.median(times[-WARM_ROUNDS:])))
+        last = medians[-WARM_ROUNDS:]
+        if len(last) == WARM_ROUNDS and max(last) <= min(last) * (1 + STEADY):
+            return True
+        if clock() >= end:
+            return False
+    return False
+
+
+def _narrow(timings: Timings, reference: str) -> bool:
+    for name, values in timings.rounds.items():
+        low, middle, high = ratio_interval(values, timings.rounds[reference])
+        if name != reference and high - low > NARROW * middle:
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""Small vision models that this project trains itself from procedural pictures."""

@@ -1,0 +1,64 @@
+"""Where a record's number comes from, and how a record gets into its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from prt_bench.api import Network
+from prt_bench.environment import describe, git_revision, now, packages
+from prt_bench.models import weights_sha256
+from prt_bench.plan import Plan, PlannedCell
+from prt_bench.records import Failure, ModelProvenance, Provenance, Record, TaskProvenance, digest, write_atomically
+
+__all__ = ["failed_record", "provenance", "write_record"]
+
+
+def provenance(plan: Plan, planned: PlannedCell, networks: Mapping[str, Network], started: str) -> Provenance:
+    """Digests of everything a cell stands on; `networks` holds the loaded models by alias, where there are any."""
+    models = {}
+    for model in (planned.source, planned.target):
+        network = networks.get(model.card.alias)
+        models[model.card.alias] = ModelProvenance(
+            revision=model.card.revision,
+            sha256=weights_sha256(model.card, plan.registry.family(model.card), plan.request.places),
+            head_sha256=network.head_sha256 if network else None,
+            preprocessing_sha256=digest(dict(network.preprocessing)) if network and network.preprocessing else None,
+            embedded=model.card.embedded,
+        )
+    task = planned.task
+    return Provenance(
+        models=models,
+        task=TaskProvenance(
+            version=task.version,
+            data_sha256=task.data_sha256,
+            split_sha256=task.split_sha256,
+            template_sha256=task.template_sha256,
+        ),
+        method_source_sha256=planned.method.source_sha256,
+        git=git_revision(),
+        packages=packages(),
+        request=plan.request.words,
+        started=started,
+        finished=now(),
+    )
+
+
+def failed_record(plan: Plan, planned: PlannedCell, failure: Failure, started: str) -> Record:
+    """A record that says why a cell does not hold."""
+    return Record(
+        cell=planned.cell,
+        status="failed",
+        error=failure,
+        quality=None,
+        cost=None,
+        environment=describe(plan.request.device),
+        provenance=provenance(plan, planned, {}, started),
+        partial=planned.cell.limit is not None,
+        absent={"quality": "the cell failed", "cost": "the cell failed"},
+    )
+
+
+def write_record(planned: PlannedCell, record: Record) -> None:
+    """Put the record in its place, atomically."""
+    write_atomically(planned.path, json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,420 @@
+"""The record, session and model-card schemas: what is written to disk and what others' scripts read.
+
+Field names are fixed; they are extended, never renamed. A value that was not measured is null, and
+`absent` says why under its dotted path. Scores are fractions between 0 and 1, times milliseconds or
+seconds as the name says, FLOPs count 2 per multiply-add.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from prt_bench.errors import RequestError
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Artifacts",
+    "Cell",
+    "Cost",
+    "CostSession",
+    "CostTerm",
+    "Environment",
+    "Failure",
+    "Flops",
+    "LatencyRow",
+    "Memory",
+    "Metric",
+    "ModelCard",
+    "ModelProvenance",
+    "PairNames",
+    "Params",
+    "PerQuery",
+    "Provenance",
+    "Quality",
+    "Record",
+    "SessionEntry",
+    "Strict",
+    "TaskProvenance",
+    "canonical_json",
+    "digest",
+    "first_problem",
+    "read_record",
+    "read_session",
+    "write_atomically",
+]
+
+SCHEMA_VERSION = 1
+FLOP_CONVENTION = (
+    "1 multiply-add = 2 FLOPs; matrix products and convolutions of each member's encoder and head, attention "
+    "counted whole; element-wise operations, norms and softmax are not counted; text heads are computed once "
+    "per class set, not per image"
+)
+
+
+class Strict(BaseModel):
+    """A schema that refuses unknown keys and cannot be changed after it is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class ModelCard(Strict):
+    """A pretrained network on paper: what it is, where its weights are, and how it must be called."""
+
+    alias: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    family: str
+    architecture: str
+    title: str = ""
+    pretrained: str | None = None
+    """The tag of the weights in the family's own registry."""
+    hub: str | None = None
+    """Hub repository that holds the weights."""
+    file: str | None = None
+    """Name of the one weight file, always safetensors."""
+    revision: str | None = None
+    sha256: str | None = None
+    """Digest of the weight file, where it is known."""
+    verified: bool = False
+    """Whether revision and digest were checked online."""
+    activation: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    licence: str = "unknown"
+    recipe: str = "paper"
+    """Which of a task's tuning recipes fits this model: `paper` or `embedded`."""
+    embedded: bool = False
+    """Ships with the package: for trying, testing and showing the mechanism."""
+    labels: tuple[str, ...] | None = None
+    """The fixed output space of a plain classifier; null where outputs are built for any class list."""
+    zero_shot: dict[str, float] = Field(default_factory=dict)
+    """Measured zero-shot top-1 per task, as fractions."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class PairNames(Strict):
+    """Tuned on the source, used on the target."""
+
+    source: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.target}"
+
+
+Params = dict[str, float | int | str | bool]
+
+
+class Cell(Strict):
+    """The unit of accuracy work and of resumption: pair × task × method × seed."""
+
+    id: str
+    pair: PairNames
+    task: str
+    method: str
+    role: Literal["floor", "reference", "method"] = "method"
+    title: str = ""
+    """The method's name for people."""
+    seed: int
+    params: Params
+    track: Literal["paper", "equal"] = "paper"
+    recipe: dict[str, dict[str, Any]]
+    """The tuning recipe in force, per model alias."""
+    limit: int | None = None
+
+
+class Metric(Strict):
+    """One score with its 95 % interval over the test items."""
+
+    value: float
+    ci95: tuple[float, float] | None
+    n: int
+    split: str
+
+
+class Quality(Strict):
+    """How good the composition is; `metrics[primary].value` is the score."""
+
+    primary: str
+    metrics: dict[str, Metric]
+    nll: float | None
+    nll_calibrated: float | None
+    ece: float | None
+    predictions: str
+    """File with one row per test example, relative to the record's own folder."""
+    validation: dict[str, Metric] | None = None
+    tuning: list[dict[str, Any]] = Field(default_factory=list)
+    components: dict[str, float] | None = None
+
+
+class CostTerm(Strict):
+    """What one verb costs when nothing is shared; `reused` says that this run did not pay it."""
+
+    train_flops: int | None
+    seconds: float | None
+    examples: int
+    peak_memory_bytes: int | None = None
+    energy_joules: float | None = None
+    reused: bool = False
+    read: dict[str, int] = Field(default_factory=dict)
+    """View → how many of its examples the verb read."""
+
+
+class Flops(Strict):
+    """Per query. `total` = Σ by_member × calls + rule."""
+
+    total: int | None
+    by_member: dict[str, int | None]
+    """Per call of each member."""
+    calls: dict[str, float]
+    """Measured calls of each member per query."""
+    rule: int
+    rule_elementwise: int
+    """Element-wise operations of the rule: outside the convention, given beside it."""
+    analytic: int | None = None
+    counted: int | None = None
+    uncounted_ops: list[str] = Field(default_factory=list)
+    prefill: int | None = None
+    per_token: int | None = None
+
+
+class ParameterCount(Strict):
+    """Parameters held at inference."""
+
+    total: int
+    by_member: dict[str, int]
+
+
+class Memory(Strict):
+    """Bytes held at inference."""
+
+    weights: int
+    kv: int | None = None
+    peak: int | None = None
+
+
+class LatencyRow(Strict):
+    """One batch size of one session, for one composition."""
+
+    session: str
+    batch_size: int
+    p50_ms: float
+    p90_ms: float | None
+    ratio_to_target: tuple[float, float, float] | None
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    tokens_per_s: float | None = None
+    valid: bool
+    reasons: list[str] = Field(default_factory=list)
+
+
+class PerQuery(Strict):
+    """What each query costs."""
+
+    unit: str
+    shape: dict[str, Any]
+    flops: Flops
+    params: ParameterCount
+    memory: Memory
+    latency: list[LatencyRow] | None
+
+
+class Cost(Strict):
+    """The ledger: once, per upgrade, per query."""
+
+    once: CostTerm
+    per_upgrade: CostTerm
+    per_query: PerQuery
+
+
+class ModelProvenance(Strict):
+    """What makes a model's outputs what they are."""
+
+    revision: str | None
+    sha256: str | None
+    head_sha256: str | None
+    preprocessing_sha256: str | None
+    embedded: bool = False
+    """Ships with the package: for showing the mechanism."""
+
+
+class TaskProvenance(Strict):
+    """What makes a task's numbers comparable."""
+
+    version: str
+    data_sha256: str
+    split_sha256: str
+    template_sha256: str
+
+
+class Provenance(Strict):
+    """Everything a reader needs to know where a number comes from."""
+
+    models: dict[str, ModelProvenance]
+    task: TaskProvenance
+    method_source_sha256: str
+    git: str | None
+    packages: dict[str, str]
+    request: str
+    started: str
+    finished: str
+
+
+class Environment(Strict):
+    """The machine in words that identify no person: no host name, user name or home path."""
+
+    hardware: str
+    device: str
+    processor: str
+    threads: int
+    memory_bytes: int
+    system: str
+    python: str
+
+
+class Failure(Strict):
+    """Why a cell did not hold."""
+
+    type: str
+    message: str
+    where: str
+
+
+class Artifacts(Strict):
+    """One artifact that the cell stands on, with its training log."""
+
+    verb: Literal["fit", "port"]
+    key: str
+    log: list[dict[str, float]]
+
+
+class Record(Strict):
+    """One cell's result, written once."""
+
+    schema_version: int = SCHEMA_VERSION
+    cell: Cell
+    status: Literal["ok", "failed", "skipped"]
+    error: Failure | None = None
+    quality: Quality | None
+    cost: Cost | None
+    environment: Environment
+    provenance: Provenance
+    partial: bool = False
+    """Made with `--limit`: never on the board."""
+    artifacts: list[Artifacts] = Field(default_factory=list)
+    absent: dict[str, str] = Field(default_factory=dict)
+    """Dotted path of every value that is null → why."""
+
+    @property
+    def score(self) -> float | None:
+        """The headline metric, as a fraction; None where the cell has no quality."""
+        return None if self.quality is None else self.quality.metrics[self.quality.primary].value
+
+
+class SessionEntry(Strict):
+    """One composition of a session."""
+
+    method: str
+    params: Params
+    method_source_sha256: str
+    members: dict[str, str]
+    """Member → model alias; a tuned member carries `+tuned`."""
+    flops: Flops
+    params_count: ParameterCount
+    memory: Memory
+    latency: list[LatencyRow]
+
+
+class CostSession(Strict):
+    """One interleaved cost measurement: a pair's compositions × shapes × this hardware. Belongs to no seed."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    pair: PairNames
+    unit: str
+    shape: dict[str, Any]
+    weights: Literal["real", "random"]
+    placement: str
+    order: str
+    excludes: list[str]
+    flop_convention: str = FLOP_CONVENTION
+    compositions: dict[str, SessionEntry]
+    noise_floor: dict[str, float]
+    """Batch size → ratio of the median of the target to that of the same target measured as another
+    composition of the same session: differences below |1 − ratio| are ties."""
+    valid: bool
+    reasons: list[str]
+    environment: Environment
+    packages: dict[str, str]
+    started: str
+    finished: str
+    absent: dict[str, str] = Field(default_factory=dict)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write UTF-8 text so that a reader, or a kill at any moment, sees the whole old or the whole new file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_record(path: Path) -> Record:
+    """Read one record; RequestError names the file and the key where it does not hold to the schema."""
+    return _read(path, Record)
+
+
+def read_session(path: Path) -> CostSession:
+    """Read one cost session; RequestError names the file and the key where it does not hold to the schema."""
+    return _read(path, CostSession)
+
+
+Schema = TypeVar("Schema", bound=Strict)
+
+
+def _read(path: Path, schema: type[Schema]) -> Schema:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path}: not a readable JSON file ({error}); move it away or write it again") from None
+    if not isinstance(value, dict):
+        raise RequestError(f"{path}: a record is a JSON object, this is a {type(value).__name__}")
+    version = value.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise RequestError(
+            f"{path}: schema version {version} is newer than this prt-bench reads ({SCHEMA_VERSION}); upgrade prt-bench"
+        )
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        where, what = first_problem(error)
+        raise RequestError(f"{path}: {'.'.join(map(str, where))}: {what}") from None
+
+
+def first_problem(error: ValidationError) -> tuple[tuple[str | int, ...], str]:
+    """The first problem of a validation error: where (a path of keys) and what, in one line."""
+    problem = error.errors(include_url=False)[0]
+    return problem["loc"], problem["msg"]

@@ -1,0 +1,142 @@
+"""Does a plan: every missing cell once, in a supervised worker; one record per cell; the rest survives a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from prt_bench.environment import now
+from prt_bench.errors import RequestError
+from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
+from prt_bench.plan import Plan, PlannedCell
+from prt_bench.provenance import failed_record, write_record
+from prt_bench.records import Failure, Record
+from prt_bench.worker import open_worker
+
+__all__ = ["Outcome", "RunOptions", "Watcher", "run_plan"]
+
+
+class Watcher(Protocol):
+    """Whoever shows people how a run goes."""
+
+    def progress(self, title: str, done: int, total: int) -> None: ...
+
+    def started(self, planned: PlannedCell, number: int, count: int) -> None: ...
+
+    def finished(self, planned: PlannedCell, record: Record) -> None: ...
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run, as far as no result depends on it."""
+
+    fail_fast: bool = False
+    cell_timeout: float | None = None
+    cell_memory: int | None = None
+    batch_sizes: tuple[int, ...] = (1, 32)
+    session_seconds: float = 30.0
+
+
+@dataclass
+class Outcome:
+    """What a run did."""
+
+    done: list[Record] = field(default_factory=list)
+    failed: list[Record] = field(default_factory=list)
+    not_tried: int = 0
+
+
+def run_plan(plan: Plan, watcher: Watcher, options: RunOptions) -> Outcome:
+    """Do every missing cell of a plan.
+
+    Raises:
+        RequestError: a model cannot be loaded or cannot serve a task; said before any cell is begun.
+    """
+    outcome = Outcome()
+    cells = plan.missing
+    if not cells:
+        return outcome
+    executor = LocalExecutor(partial(open_worker, plan.request.model_dump_json()))
+    try:
+        for group in _groups(cells):
+            _prepare(executor, group[0], watcher)
+        sessions: dict[str, tuple[str | None, str]] = {}
+        for number, planned in enumerate(cells, start=1):
+            pair = str(planned.cell.pair)
+            if pair not in sessions:
+                sessions[pair] = _session(executor, plan, planned, watcher, options)
+            watcher.started(planned, number, len(cells))
+            record = _cell(executor, plan, planned, sessions[pair], watcher, options)
+            watcher.finished(planned, record)
+            (outcome.failed if record.status == "failed" else outcome.done).append(record)
+            if outcome.failed and options.fail_fast:
+                outcome.not_tried = len(cells) - number
+                break
+    finally:
+        executor.close()
+    return outcome
+
+
+def _groups(cells: Sequence[PlannedCell]) -> list[list[PlannedCell]]:
+    groups: dict[tuple[str, str], list[PlannedCell]] = {}
+    for planned in cells:
+        groups.setdefault(planned.group, []).append(planned)
+    return list(groups.values())
+
+
+def _prepare(executor: LocalExecutor, planned: PlannedCell, watcher: Watcher) -> None:
+    try:
+        executor.call("prepare", str(planned.path), report=watcher.progress)
+    except (WorkFailed, WorkerDied) as error:
+        reason = error.message if isinstance(error, WorkFailed) else str(error)
+        raise RequestError(
+            f"pair {planned.cell.pair}: its models cannot be loaded for {planned.cell.task}: {reason}"
+        ) from None
+
+
+def _session(
+    executor: LocalExecutor, plan: Plan, planned: PlannedCell, watcher: Watcher, options: RunOptions
+) -> tuple[str | None, str]:
+    """The session of a pair, on the first task it has here: its path, or None and the reason."""
+    alike = [
+        str(other.path) for other in plan.cells if other.group == planned.group and other.cell.seed == planned.cell.seed
+    ]
+    try:
+        arguments = (alike, options.batch_sizes, options.session_seconds)
+        return str(executor.call("session", *arguments, report=watcher.progress)), ""
+    except WorkFailed as error:
+        return None, f"the cost session failed: {error.message}"
+    except WorkerDied as error:
+        return None, f"the cost session failed: {error}"
+
+
+def _cell(
+    executor: LocalExecutor,
+    plan: Plan,
+    planned: PlannedCell,
+    session: tuple[str | None, str],
+    watcher: Watcher,
+    options: RunOptions,
+) -> Record:
+    started = now()
+    try:
+        record: Record = executor.call(
+            "cell",
+            str(planned.path),
+            *session,
+            report=watcher.progress,
+            timeout=options.cell_timeout,
+            memory_bytes=options.cell_memory,
+        )
+        return record
+    except WorkFailed as error:
+        failure = Failure(type=error.type, message=error.message, where=error.where)
+    except RequestError as error:
+        failure = Failure(type="RequestError", message=str(error), where="in the cell")
+    except WorkerDied as error:
+        failure = Failure(type="WorkerDied", message=str(error), where="in the worker process")
+    record = failed_record(plan, planned, failure, started)
+    write_record(planned, record)
+    return record

@@ -1,0 +1,101 @@
+"""What the worker process is asked to do: load, time, and do cells."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from prt_bench.api import Composition, WeightedSum
+from prt_bench.cells import CellWorker
+from prt_bench.costs import Timed, measure_session
+from prt_bench.environment import describe, packages
+from prt_bench.errors import RequestError
+from prt_bench.networks import Progress
+from prt_bench.plan import PlannedCell, RunRequest, make_plan
+from prt_bench.records import CostSession, Record, digest, read_session, write_atomically
+from prt_bench.store import Store
+
+__all__ = ["Worker", "open_worker", "session_path"]
+
+
+def open_worker(request: str, report: Progress) -> Worker:
+    """The worker of a request (as JSON): it makes the same plan again, from the same words."""
+    return Worker(RunRequest.model_validate_json(request), report)
+
+
+def session_path(out: Path, hardware: str, session_id: str) -> Path:
+    """Where a session is, or would be."""
+    return out / "costs" / hardware / f"{session_id}.json"
+
+
+class Worker:
+    """Does parts of one plan; cells are named by the path of their record."""
+
+    def __init__(self, request: RunRequest, report: Progress) -> None:
+        self._request = request
+        self._report = report
+        plan = make_plan(request, report)
+        self._cells = {str(planned.path): planned for planned in plan.cells}
+        self._worker = CellWorker(plan, report)
+
+    def prepare(self, path: str) -> None:
+        """Load the models of a cell and build their heads. Raises RequestError where they cannot serve."""
+        self._worker.prepare(self._cells[path])
+
+    def session(self, paths: Sequence[str], batch_sizes: Sequence[int], max_seconds: float, again: str = "") -> str:
+        """Time the compositions of cells of one pair and task; returns the session's path.
+
+        A session of the very same things on this machine is not measured twice, unless `again` tells it apart.
+        """
+        planned = [self._cells[path] for path in paths]
+        first = planned[0]
+        networks = self._worker.networks
+        environment = describe(str(networks.device))
+        session_id = digest(
+            [
+                first.source.identity,
+                first.target.identity,
+                len(first.task.space.labels),
+                sorted((cell.method.label, cell.method.source_sha256) for cell in planned),
+                list(batch_sizes),
+                networks.weights,
+                environment.hardware,
+                packages(),
+                again,
+            ]
+        )[:16]
+        path = session_path(self._request.out, environment.hardware, session_id)
+        if not path.is_file():
+            with tempfile.TemporaryDirectory() as folder:
+                session = measure_session(
+                    session_id,
+                    first.cell.pair,
+                    Composition({"target": first.target}, WeightedSum(target=1.0)),
+                    self._timed(planned, Store(Path(folder))),
+                    networks,
+                    self._worker.meter,
+                    batch_sizes,
+                    max_seconds,
+                    self._report,
+                )
+            write_atomically(path, json.dumps(session.model_dump(mode="json"), indent=1, allow_nan=False) + "\n")
+        return str(path)
+
+    def cell(self, path: str, session: str | None, reason: str) -> Record:
+        """Do one cell. `session` is the path of its cost session; without one, `reason` says why."""
+        found: CostSession | str = reason if session is None else read_session(Path(session))
+        return self._worker.do(self._cells[path], found)
+
+    def _timed(self, planned: Sequence[PlannedCell], scratch: Store) -> list[Timed]:
+        """Compositions of those methods that can be attached; a broken one costs the others nothing."""
+        timed = []
+        for cell in planned:
+            try:
+                timed.append(self._worker.timed(cell, scratch))
+            except RequestError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything; its own cell will say what
+                self._report(f"{cell.method.label} cannot be timed: {error}", 1, 1)
+        return timed

@@ -1,0 +1,93 @@
+"""Strict YAML: safe loading, no duplicate keys, and errors that name file, line and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from prt_bench.errors import RequestError, did_you_mean
+from prt_bench.records import Strict, first_problem
+
+__all__ = ["load_yaml"]
+
+Schema = TypeVar("Schema", bound=Strict)
+LARGEST_BYTES = 2_000_000
+
+
+def load_yaml(path: Path, schema: type[Schema]) -> Schema:
+    """Read a YAML file into a strict schema.
+
+    Raises:
+        RequestError: in one line `file:line: key: what is wrong`.
+    """
+    try:
+        size = path.stat().st_size
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: cannot be read ({error})") from None
+    if size > LARGEST_BYTES:
+        raise RequestError(f"{path}: {size} bytes is more than a task file may have ({LARGEST_BYTES})")
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_traps(path, node)
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}" if mark else ""
+        raise RequestError(f"{path}{place}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    if not isinstance(value, dict):
+        raise RequestError(f"{path}:1: a mapping of keys is expected")
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        where, what = first_problem(error)
+        line = _line(node, where)
+        key = ".".join(map(str, where))
+        if what == "Extra inputs are not permitted":
+            hint = did_you_mean(str(where[-1]), schema.model_fields) if len(where) == 1 else ""
+            raise RequestError(f"{path}:{line}: {key}: unknown key{hint}") from None
+        if what == "Field required":
+            raise RequestError(f"{path}:{line}: {key}: this key is missing") from None
+        raise RequestError(f"{path}:{line}: {key}: {what}") from None
+
+
+def _refuse_traps(path: Path, node: yaml.Node | None) -> None:
+    """Refuse duplicate keys, which YAML parsers resolve in silence, and aliases, which can grow without bound."""
+    seen: set[int] = set()
+    waiting = [node] if node else []
+    while waiting:
+        current = waiting.pop()
+        if id(current) in seen:
+            raise RequestError(f"{path}:{current.start_mark.line + 1}: YAML aliases are not allowed here; write it out")
+        seen.add(id(current))
+        if isinstance(current, yaml.SequenceNode):
+            waiting.extend(current.value)
+        elif isinstance(current, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, value in current.value:
+                name = str(getattr(key, "value", key))
+                if name in keys:
+                    raise RequestError(f"{path}:{key.start_mark.line + 1}: {name}: this key stands twice")
+                keys.add(name)
+                waiting.append(value)
+
+
+def _line(node: Any, where: tuple[str | int, ...]) -> int:
+    """Line (from 1) of the deepest node on the way to `where` that the file has."""
+    line: int = node.start_mark.line + 1
+    for step in where:
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(step):
+                    line, found = key.start_mark.line + 1, value
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            found = node.value[step]
+            line = found.start_mark.line + 1
+        if found is None:
+            return line
+        node = found
+    return line

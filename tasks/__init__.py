@@ -1,0 +1,1 @@
+"""Task files, recipes and suites: data only."""
