@@ -121,6 +121,8 @@ class Plan:
                 method.port(artifact, planned.source, planned.target, verb_data(planned, "port"), tools)
             except Planned:
                 unknown.append(planned.title)
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything; its own cell will say what
+                unknown.append(f"{planned.title} ({type(error).__name__}: {error})")
             asked |= tools.asked
         missing = {key: text for key, text in asked.items() if not self.store.path("artifacts", key).is_file()}
         return missing, len(asked) - len(missing), unknown

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from prt_bench.errors import RequestError
 
 __all__ = [
+    "FLOP_CONVENTION",
     "SCHEMA_VERSION",
     "Artifacts",
     "Cell",
@@ -34,6 +36,7 @@ __all__ = [
     "ModelCard",
     "ModelProvenance",
     "PairNames",
+    "ParameterCount",
     "Params",
     "PerQuery",
     "Provenance",
@@ -398,7 +401,7 @@ Schema = TypeVar("Schema", bound=Strict)
 def _read(path: Path, schema: type[Schema]) -> Schema:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RequestError(f"{path}: not a readable JSON file ({error}); move it away or write it again") from None
     if not isinstance(value, dict):
         raise RequestError(f"{path}: a record is a JSON object, this is a {type(value).__name__}")
@@ -408,10 +411,26 @@ def _read(path: Path, schema: type[Schema]) -> Schema:
             f"{path}: schema version {version} is newer than this prt-bench reads ({SCHEMA_VERSION}); upgrade prt-bench"
         )
     try:
-        return schema.model_validate(value)
+        found = schema.model_validate(value)
     except ValidationError as error:
         where, what = first_problem(error)
         raise RequestError(f"{path}: {'.'.join(map(str, where))}: {what}") from None
+    endless = _not_finite(value)
+    if endless is not None:
+        raise RequestError(f"{path}: {'.'.join(endless)}: Input should be a finite number")
+    return found
+
+
+def _not_finite(value: Any) -> list[str] | None:
+    """Path of keys to a number that is none or has no end: free-form parts of a schema let them through."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else []
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inside:
+        rest = _not_finite(part)
+        if rest is not None:
+            return [str(key), *rest]
+    return None
 
 
 def first_problem(error: ValidationError) -> tuple[tuple[str | int, ...], str]:

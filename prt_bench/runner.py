@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
+from prt_bench.data.folder import Progress
 from prt_bench.environment import now
 from prt_bench.errors import RequestError
 from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
-from prt_bench.plan import Plan, PlannedCell
+from prt_bench.plan import Plan, PlannedCell, RunRequest
 from prt_bench.provenance import failed_record, write_record
 from prt_bench.records import Failure, Record
-from prt_bench.worker import open_worker
 
-__all__ = ["Outcome", "RunOptions", "Watcher", "run_plan"]
+__all__ = ["Outcome", "RunOptions", "Watcher", "foresee", "open_worker", "run_plan"]
+
+
+def open_worker(request: str, report: Progress) -> Any:
+    """The worker of a request (as JSON): it makes the same plan again, from the same words."""
+    # Loads torch, which the process that supervises does without.
+    from prt_bench.worker import Worker
+
+    return Worker(RunRequest.model_validate_json(request), report)
 
 
 class Watcher(Protocol):
@@ -36,7 +44,7 @@ class RunOptions:
     cell_timeout: float | None = None
     cell_memory: int | None = None
     batch_sizes: tuple[int, ...] = (1, 32)
-    session_seconds: float = 30.0
+    session_seconds: float = 20.0
 
 
 @dataclass
@@ -77,6 +85,30 @@ def run_plan(plan: Plan, watcher: Watcher, options: RunOptions) -> Outcome:
     finally:
         executor.close()
     return outcome
+
+
+def foresee(plan: Plan, watcher: Watcher) -> tuple[dict[str, str], int, list[str]]:
+    """Artifact key → what the missing cells will train; how many are at hand; what only a run can tell.
+
+    The verbs are strangers' code: they are asked in a worker, with tools that only note, for a bounded time.
+    """
+    cells = plan.missing
+    if not cells:
+        return {}, 0, []
+    executor = LocalExecutor(partial(open_worker, plan.request.model_dump_json()))
+    try:
+        paths = [str(planned.path) for planned in cells]
+        found: tuple[dict[str, str], int, list[str]] = executor.call(
+            "training", paths, report=watcher.progress, timeout=FORESEE_SECONDS
+        )
+        return found
+    except WorkerDied as error:
+        return {}, 0, [f"all of them: {error}"]
+    finally:
+        executor.close()
+
+
+FORESEE_SECONDS = 120.0
 
 
 def _groups(cells: Sequence[PlannedCell]) -> list[list[PlannedCell]]:

@@ -81,11 +81,18 @@ class Store:
             yield
 
     def note(self, key: str) -> dict[str, Any] | None:
-        """A JSON note kept under a key, or None."""
+        """A JSON note kept under a key, or None.
+
+        Raises:
+            CellError: the file is damaged.
+        """
         path = self.root / "notes" / key[:2] / f"{key}.json"
         if not path.is_file():
             return None
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CellError(f"{path}: damaged ({error}); delete it and run again") from None
         return value
 
     def put_note(self, key: str, value: Mapping[str, Any]) -> None:

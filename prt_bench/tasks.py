@@ -169,13 +169,14 @@ class TaskSpec(Strict):
                 raise ValueError(f"a template has exactly one {{}} for the class name: {template!r}")
         return templates
 
-    @model_validator(mode="after")
-    def _distinct_names(self) -> TaskSpec:
-        for names in ([entry.name for entry in self.classes], [n for e in self.classes for n in e.known_as]):
+    @field_validator("classes")
+    @classmethod
+    def _distinct_names(cls, classes: tuple[ClassName, ...]) -> tuple[ClassName, ...]:
+        for names in ([entry.name for entry in classes], [name for entry in classes for name in entry.known_as]):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"classes: {twice[0]!r} stands twice")
-        return self
+                raise ValueError(f"{twice[0]!r} stands twice")
+        return classes
 
     @property
     def space(self) -> OutputSpace:
@@ -306,7 +307,10 @@ def _relabelled(spec: TaskSpec, raw: RawData) -> RawData:
                 f"task {spec.name}: the data lacks the class {entry.known_as[0]!r}; is a class folder missing?"
             )
     to_place = np.asarray([place[label] for label in raw.label_names], dtype=np.int64)
-    splits = {name: examples.relabelled(to_place[examples.labels]) for name, examples in raw.splits.items()}
+    splits = {
+        name: examples.relabelled(np.where(examples.labels < 0, -1, to_place[examples.labels]))
+        for name, examples in raw.splits.items()
+    }
     return RawData(splits, tuple(spec.space.labels), raw.local)
 
 
@@ -314,7 +318,10 @@ def _sizes_hold(spec: TaskSpec, raw: RawData) -> bool:
     if any(role.split not in raw.splits for role in _roles(spec).values()):
         return False
     cuts = {name: RoleCut(role.split, role.per_class, role.fraction) for name, role in _roles(spec).items()}
-    roles, _ = cut_roles(raw.splits, cuts)
+    try:
+        roles, _ = cut_roles(raw.splits, cuts)
+    except RequestError:
+        return False
     return all(role.size in (None, len(roles[name])) for name, role in _roles(spec).items())
 
 
@@ -330,6 +337,11 @@ def _local_variant(spec: TaskSpec, raw: RawData) -> TaskSpec:
 
 def _spec_of_folder(path: Path, raw: RawData) -> TaskSpec:
     name = re.sub(r"[^a-z0-9._-]+", "-", path.resolve().name.lower()).strip("-._") or "folder"
+    spoken: dict[str, str] = {}
+    for label in raw.label_names:
+        other = spoken.setdefault(_spoken(label), label)
+        if other != label:
+            raise RequestError(f"{path}: the class folders {other!r} and {label!r} read the same; rename one")
     return TaskSpec(
         name=name,
         version="0",

@@ -17,12 +17,7 @@ from prt_bench.plan import PlannedCell, RunRequest, make_plan
 from prt_bench.records import CostSession, Record, digest, read_session, write_atomically
 from prt_bench.store import Store
 
-__all__ = ["Worker", "open_worker", "session_path"]
-
-
-def open_worker(request: str, report: Progress) -> Worker:
-    """The worker of a request (as JSON): it makes the same plan again, from the same words."""
-    return Worker(RunRequest.model_validate_json(request), report)
+__all__ = ["Worker", "session_path"]
 
 
 def session_path(out: Path, hardware: str, session_id: str) -> Path:
@@ -36,9 +31,13 @@ class Worker:
     def __init__(self, request: RunRequest, report: Progress) -> None:
         self._request = request
         self._report = report
-        plan = make_plan(request, report)
-        self._cells = {str(planned.path): planned for planned in plan.cells}
-        self._worker = CellWorker(plan, report)
+        self._plan = make_plan(request, report)
+        self._cells = {str(planned.path): planned for planned in self._plan.cells}
+        self._worker = CellWorker(self._plan, report)
+
+    def training(self, paths: Sequence[str]) -> tuple[dict[str, str], int, list[str]]:
+        """What these cells will train: their verbs are run with tools that only note."""
+        return self._plan.training([self._cells[path] for path in paths])
 
     def prepare(self, path: str) -> None:
         """Load the models of a cell and build their heads. Raises RequestError where they cannot serve."""

@@ -31,38 +31,45 @@ def load_yaml(path: Path, schema: type[Schema]) -> Schema:
     if size > LARGEST_BYTES:
         raise RequestError(f"{path}: {size} bytes is more than a task file may have ({LARGEST_BYTES})")
     try:
+        _refuse_aliases(path, text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_traps(path, node)
+        _refuse_duplicates(path, node)
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except RequestError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the parser lets errors of int(), datetime() and others through
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark else ""
-        raise RequestError(f"{path}{place}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise RequestError(f"{path}{place}: not valid YAML ({reason})") from None
     if not isinstance(value, dict):
         raise RequestError(f"{path}:1: a mapping of keys is expected")
     try:
         return schema.model_validate(value)
     except ValidationError as error:
         where, what = first_problem(error)
-        line = _line(node, where)
-        key = ".".join(map(str, where))
+        line, key = _place(node, where)
         if what == "Extra inputs are not permitted":
             hint = did_you_mean(str(where[-1]), schema.model_fields) if len(where) == 1 else ""
             raise RequestError(f"{path}:{line}: {key}: unknown key{hint}") from None
         if what == "Field required":
             raise RequestError(f"{path}:{line}: {key}: this key is missing") from None
-        raise RequestError(f"{path}:{line}: {key}: {what}") from None
+        raise RequestError(f"{path}:{line}: {key}: {what.removeprefix('Value error, ')}") from None
 
 
-def _refuse_traps(path: Path, node: yaml.Node | None) -> None:
-    """Refuse duplicate keys, which YAML parsers resolve in silence, and aliases, which can grow without bound."""
-    seen: set[int] = set()
+def _refuse_aliases(path: Path, text: str) -> None:
+    """Refuse aliases, which can grow without bound."""
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise RequestError(f"{path}:{line}: *{event.anchor}: YAML aliases are not allowed here; write it out")
+
+
+def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:
+    """Refuse duplicate keys, which YAML parsers resolve in silence."""
     waiting = [node] if node else []
     while waiting:
         current = waiting.pop()
-        if id(current) in seen:
-            raise RequestError(f"{path}:{current.start_mark.line + 1}: YAML aliases are not allowed here; write it out")
-        seen.add(id(current))
         if isinstance(current, yaml.SequenceNode):
             waiting.extend(current.value)
         elif isinstance(current, yaml.MappingNode):
@@ -75,19 +82,23 @@ def _refuse_traps(path: Path, node: yaml.Node | None) -> None:
                 waiting.append(value)
 
 
-def _line(node: Any, where: tuple[str | int, ...]) -> int:
-    """Line (from 1) of the deepest node on the way to `where` that the file has."""
+def _place(node: Any, where: tuple[str | int, ...]) -> tuple[int, str]:
+    """Line (from 1) of the deepest node on the way to `where` that the file has, and the key as the file has it.
+
+    The name of a union's chosen member stands in `where` but not in the file: it is passed over.
+    """
     line: int = node.start_mark.line + 1
-    for step in where:
+    key: list[str] = []
+    for depth, step in enumerate(where, start=1):
         found = None
         if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == str(step):
-                    line, found = key.start_mark.line + 1, value
+            for name, value in node.value:
+                if name.value == str(step):
+                    line, found = name.start_mark.line + 1, value
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             found = node.value[step]
             line = found.start_mark.line + 1
-        if found is None:
-            return line
-        node = found
-    return line
+        if found is not None or depth == len(where):
+            key.append(str(step))
+        node = node if found is None else found
+    return line, ".".join(key)

@@ -20,7 +20,7 @@ from prt_bench.errors import CellError
 from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
 from prt_bench.plan import RunRequest, make_plan
 from prt_bench.records import CostSession, read_session
-from prt_bench.worker import open_worker
+from prt_bench.runner import open_worker
 
 __all__ = ["cost"]
 

@@ -18,7 +18,7 @@ from prt_bench.cli.tables import print_tables
 from prt_bench.errors import RequestError
 from prt_bench.plan import Plan, RunRequest, make_plan
 from prt_bench.records import read_record
-from prt_bench.runner import Outcome, RunOptions, run_plan
+from prt_bench.runner import Outcome, RunOptions, foresee, run_plan
 
 __all__ = ["run"]
 
@@ -79,11 +79,11 @@ def run(
     with Show(stderr) as show:
         plan = make_plan(request, show.progress)
     if dry_run:
-        _print_plan(plan, Console())
+        _print_plan(plan, Console(), stderr)
         return 0
     missing = plan.missing
     if missing:
-        stderr.print(_headline(plan), highlight=False)
+        stderr.print(f"{len(missing)} of {len(plan.cells)} cells to do", highlight=False)
     with Show(stderr) as show:
         outcome = run_plan(plan, show, RunOptions(fail_fast, cell_timeout, cell_memory))
     return _close(plan, outcome, did_nothing=not missing, stderr=stderr)
@@ -109,16 +109,7 @@ def _close(plan: Plan, outcome: Outcome, did_nothing: bool, stderr: Console) -> 
     return 1 if outcome.failed else 0
 
 
-def _headline(plan: Plan) -> str:
-    missing, reused, unknown = plan.training(plan.missing)
-    later = f", {len(unknown)} cells decide while they run" if unknown else ""
-    return (
-        f"{len(plan.missing)} of {len(plan.cells)} cells to do; {len(missing)} networks to train, "
-        f"{reused} at hand{later}"
-    )
-
-
-def _print_plan(plan: Plan, console: Console) -> None:
+def _print_plan(plan: Plan, console: Console, stderr: Console) -> None:
     table = RichTable("pair", "task", "version", "method", "seed", "state", title="plan", title_justify="left")
     missing = {id(planned) for planned in plan.missing}
     for planned in plan.cells:
@@ -126,9 +117,16 @@ def _print_plan(plan: Plan, console: Console) -> None:
         cell = planned.cell
         table.add_row(str(cell.pair), cell.task, planned.task.version, planned.method.label, str(cell.seed), state)
     console.print(table)
-    console.print(_headline(plan), highlight=False)
-    for text in plan.training(plan.missing)[0].values():
+    with Show(stderr) as show:
+        training, reused, unknown = foresee(plan, show)
+    console.print(
+        f"{len(missing)} of {len(plan.cells)} cells to do; {len(training)} networks to train, {reused} at hand",
+        highlight=False,
+    )
+    for text in training.values():
         console.print(f"  train {text}", markup=False, highlight=False, soft_wrap=True)
+    for text in unknown:
+        console.print(f"  known only while it runs: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

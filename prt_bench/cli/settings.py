@@ -9,7 +9,9 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-__all__ = ["VALUE_OPTIONS", "Settings", "hoist"]
+from prt_bench.errors import RequestError
+
+__all__ = ["Settings", "default_store", "hoist"]
 
 VALUE_OPTIONS = ("--out", "--store", "--plugin", "--data-dir", "--weights-dir", "--device", "--log-level")
 FLAG_OPTIONS = ("--offline", "--version")
@@ -36,7 +38,11 @@ def default_store() -> Path:
 
 
 def hoist(words: Sequence[str]) -> list[str]:
-    """The same command line with the global options before the command, in their order."""
+    """The same command line with the global options before the command, in their order.
+
+    Raises:
+        RequestError: the last word is an option without its value, which would take the command for it.
+    """
     first: list[str] = []
     rest: list[str] = []
     waiting = list(words)
@@ -49,9 +55,9 @@ def hoist(words: Sequence[str]) -> list[str]:
         if word in FLAG_OPTIONS or (equals and name in VALUE_OPTIONS):
             first.append(word)
         elif word in VALUE_OPTIONS:
-            first.append(word)
-            if waiting:
-                first.append(waiting.pop(0))
+            if not waiting:
+                raise RequestError(f"{word}: a value is missing after it")
+            first += [word, waiting.pop(0)]
         else:
             rest.append(word)
     return first + rest

@@ -79,9 +79,9 @@ def _read_split(root: Path, folder: Path, label_names: list[str], store: Store, 
     labels: list[int] = []
     ignored: list[Path] = []
     for label, name in enumerate(label_names):
-        inside = [path for path in sorted((folder / name).rglob("*")) if path.is_file()]
-        images = [path for path in inside if path.suffix.lower() in endings and not path.name.startswith(".")]
-        ignored += [path for path in inside if path.suffix.lower() not in endings and not path.name.startswith(".")]
+        inside = [path for path in sorted((folder / name).rglob("*")) if _shown(path, folder / name) and path.is_file()]
+        images = [path for path in inside if path.suffix.lower() in endings]
+        ignored += [path for path in inside if path.suffix.lower() not in endings]
         if not images:
             raise RequestError(f"{folder / name}: has no images")
         paths += images
@@ -89,6 +89,9 @@ def _read_split(root: Path, folder: Path, label_names: list[str], store: Store, 
     if ignored:
         log.warning("%s: %d files are no images and are left out, the first is %s", folder, len(ignored), ignored[0])
     ids = [path.relative_to(root).as_posix() for path in paths]
+    for name in ids:
+        if name.encode("utf-8", "replace").decode() != name:
+            raise RequestError(f"{str(root / name)!a}: the file's name is not valid Unicode; rename it")
     states = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     key = digest(["folder", str(folder.resolve()), ids, states])
     note = store.note(key)
@@ -96,6 +99,11 @@ def _read_split(root: Path, folder: Path, label_names: list[str], store: Store, 
         note = {"sha256": _check_and_hash(folder, paths, report)}
         store.put_note(key, note)
     return FileExamples(root, ids, note["sha256"], np.asarray(labels, dtype=np.int64))
+
+
+def _shown(path: Path, folder: Path) -> bool:
+    """Neither the file nor a folder on the way to it is hidden."""
+    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _check_and_hash(folder: Path, paths: list[Path], report: Progress) -> list[str]:

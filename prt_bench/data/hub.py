@@ -31,12 +31,17 @@ class HubExamples(Examples):
         self.ids = [f"{name}/{index}" for index in range(len(labels))]
 
     def image(self, index: int) -> Image.Image:
-        content = self._table[index][self._image_column]["bytes"]
         try:
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(io.BytesIO(self._encoded(self._table[index]))) as image:
                 return to_rgb(image)
-        except OSError as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise RequestError(f"{self.ids[index]}: cannot be decoded ({error})") from None
+
+    def _encoded(self, row: Any) -> bytes:
+        """The image's bytes, which a repository of image files leaves in their files."""
+        cell = row[self._image_column]
+        content: bytes | None = cell["bytes"]
+        return Path(cell["path"]).read_bytes() if content is None else content
 
     def subset(self, indices: Sequence[int]) -> HubExamples:
         chosen = list(indices)
@@ -55,7 +60,7 @@ class HubExamples(Examples):
     def sha256(self) -> str:
         content = hashlib.sha256()
         for row in self._table:
-            content.update(hashlib.sha256(row[self._image_column]["bytes"]).digest())
+            content.update(hashlib.sha256(self._encoded(row)).digest())
         content.update(np.ascontiguousarray(self.labels).tobytes())
         return content.hexdigest()
 
@@ -101,7 +106,7 @@ def load_hub(
             if column not in table.column_names:
                 raise RequestError(f"data {where}: no column {column!r}; it has {', '.join(table.column_names)}")
         names = _label_names(table, label_column, where)
-        labels = np.asarray(table[label_column], dtype=np.int64)
+        labels = np.asarray([-1 if label is None else label for label in table[label_column]], dtype=np.int64)
         encoded = table.select_columns([image_column]).cast_column(image_column, datasets.Image(decode=False))
         found[split] = HubExamples(encoded, image_column, labels, f"{repository}/{split}")
     return RawData(found, names)

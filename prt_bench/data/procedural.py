@@ -64,10 +64,9 @@ COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Domain:
-    """One procedural classification task: class names in label order and the templates they are put into."""
+    """One procedural classification task: class names in label order."""
 
     classes: tuple[str, ...]
-    templates: tuple[str, ...]
     summary: str
     draw: Callable[[np.random.Generator, int], UInt8Array]
 
@@ -246,25 +245,21 @@ DOMAINS: Mapping[str, Domain] = MappingProxyType(
     {
         "shapes": Domain(
             SHAPE_NAMES,
-            ("a photo of a {}.", "a {}"),
             "filled shapes in any colour on busy backgrounds: both corpora show cleaner ones",
             _draw_solid,
         ),
         "letters": Domain(
             tuple(f"letter {letter}" for letter in LETTERS),
-            ("a photo of the {}.", "the {}"),
             "capital letters drawn with a shaky pen: corpus a shows printed ones, corpus b neater drawings",
             _draw_pen_letter,
         ),
         "textures": Domain(
             TEXTURE_NAMES,
-            ("a photo of a pattern of {}.", "{}"),
             "noisy repeating patterns: corpus b shows cleaner ones, corpus a none",
             _draw_texture,
         ),
         "outlines": Domain(
             SHAPE_NAMES,
-            ("a photo of a {}.", "a {}"),
             "outlines of shapes: neither corpus shows an outline",
             _draw_outline,
         ),

@@ -71,12 +71,14 @@ class LocalExecutor:
             WorkerDied: the worker ended, or was ended for taking more time or memory than allowed.
         """
         connection = self._connected()
+        answered = False
         end = None if timeout is None else time.monotonic() + timeout
         try:
             connection.send((name, args))
             while True:
                 if connection.poll(POLL_SECONDS):
                     kind, value = connection.recv()
+                    answered = kind != "progress"
                     if kind == "progress":
                         report(*value)
                     elif kind == "done":
@@ -86,13 +88,14 @@ class LocalExecutor:
                     else:
                         raise WorkFailed(*value)
                 if end is not None and time.monotonic() > end:
-                    self.close()
                     raise WorkerDied(f"took longer than {timeout:g} s (--cell-timeout)")
                 if memory_bytes is not None and self._resident() > memory_bytes:
-                    self.close()
                     raise WorkerDied(f"held more than {memory_bytes} bytes of memory (--cell-memory)")
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise WorkerDied(self._how_it_ended()) from None
+        finally:
+            if not answered:  # also when `report` raised: the next call must not read this one's answer
+                self.close()
 
     def close(self) -> None:
         """End the worker."""
@@ -105,6 +108,8 @@ class LocalExecutor:
 
     def _connected(self) -> Connection:
         if self._connection is None:
+            # Threads that spin while they wait make two busy processes on one machine many times slower.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
             self._process = context.Process(target=_serve, args=(theirs, self._open_job), daemon=True)

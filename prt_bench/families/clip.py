@@ -44,7 +44,7 @@ class ClipFamily(Family):
 
     def cards(self) -> Sequence[ModelCard]:
         real = load_yaml(Path(str(files("prt_bench.families"))) / "clip.yaml", Cards).models
-        embedded = load_yaml(_embedded_folder() / "cards.yaml", Cards).models
+        embedded = [load_yaml(path, ModelCard) for path in sorted(_embedded_folder().glob("*/card.yaml"))]
         return [*real, *embedded]
 
     def weight_files(self, card: ModelCard, places: Places) -> Sequence[Path]:
@@ -104,6 +104,7 @@ def _create(card: ModelCard, weights: Literal["real", "random", "meta"], places:
     """The open_clip model, with both towers."""
     import open_clip
     import torch
+    from safetensors import SafetensorError
 
     name = f"{LOCAL_DIR}:{_weights_path(card, places).parent}" if card.architecture == LOCAL_DIR else card.architecture
     options: dict[str, Any] = {"pretrained_image": False, "pretrained_text": False}
@@ -113,13 +114,16 @@ def _create(card: ModelCard, weights: Literal["real", "random", "meta"], places:
         path = _weights_path(card, places)
         _check_digest(card, path)
         # The file is named, never a tag: by tag open_clip neither pins a revision nor refuses pickled weights.
-        with _quiet():
-            model = open_clip.create_model(
-                name,
-                pretrained=None if card.architecture == LOCAL_DIR else str(path),
-                require_pretrained=True,
-                **options,
-            )
+        file = None if card.architecture == LOCAL_DIR else str(path)
+        try:
+            with _quiet():
+                model = open_clip.create_model(name, pretrained=file, require_pretrained=True, **options)
+        except (AssertionError, RuntimeError, KeyError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise RequestError(
+                f"model {card.alias}: {path} does not hold a {card.architecture} ({type(error).__name__}: {reason}); "
+                "fetch the file again"
+            ) from error
         return model.float().eval()
     device = "meta" if weights == "meta" else "cpu"
     place = torch.device("meta") if weights == "meta" else nullcontext()

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from prt_bench.data.procedural import DIGIT_NAMES, DOMAINS
-
 CONTEXT_LENGTH = 48
 EMBED_DIM = 64
 
@@ -14,6 +12,7 @@ EMBED_DIM = 64
 class Recipe:
     """How one model is made: its image tower, its corpus and its contrastive training."""
 
+    title: str
     corpus: str
     layers: tuple[int, int, int, int]
     width: int
@@ -29,34 +28,24 @@ class Recipe:
     text_layers: int = 2
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """A zero-shot test: class names in label order and templates."""
-
-    classes: tuple[str, ...]
-    templates: tuple[str, ...]
-    test_images: int
-    test_seed: int = 0
-
-
 CORPUS_SEED = 20
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        "nano-rn16-a": Recipe(corpus="a", layers=(1, 1, 1, 1), width=16, images=30_000, steps=800, seed=1),
-        "nano-rn24-a": Recipe(corpus="a", layers=(2, 2, 2, 1), width=24, images=30_000, steps=900, seed=2),
-        "nano-rn24-b": Recipe(corpus="b", layers=(2, 2, 2, 1), width=24, images=30_000, steps=900, seed=3),
+        "nano-rn16-a": Recipe(
+            "narrow, older data", corpus="a", layers=(1, 1, 1, 1), width=16, images=30_000, steps=800, seed=1
+        ),
+        "nano-rn24-a": Recipe(
+            "wider, the same data", corpus="a", layers=(2, 2, 2, 1), width=24, images=30_000, steps=900, seed=2
+        ),
+        "nano-rn24-b": Recipe(
+            "wider, newer data", corpus="b", layers=(2, 2, 2, 1), width=24, images=30_000, steps=900, seed=3
+        ),
     }
 )
 
-# scikit-learn's digits are handwritten; the last 797 of its 1,797, in its own order, are the test set.
-DIGITS_TEST = 797
-EVALUATIONS: Mapping[str, Evaluation] = MappingProxyType(
-    {
-        "digits": Evaluation(DIGIT_NAMES, ("a photo of the number {}.", "the number {}"), DIGITS_TEST),
-        **{name: Evaluation(task.classes, task.templates, 1_000) for name, task in DOMAINS.items()},
-    }
-)
+TASKS = ("digits", "shapes", "letters", "textures", "outlines")
+"""Tasks whose zero-shot score a card states."""
 
 
 def model_config(recipe: Recipe, vocabulary: int) -> dict[str, object]:

@@ -1,0 +1,117 @@
+"""What many tests stand on: embedded models on a small task, with tools that do real work."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is loaded: threads that spin while they wait make two busy processes many times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# ruff: noqa: E402
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from prt_bench.api import Artifact, Composition, Data, Method, Model, Places
+from prt_bench.composing import compose
+from prt_bench.data.examples import Examples
+from prt_bench.models import model_for
+from prt_bench.networks import Networks
+from prt_bench.registry import Registry
+from prt_bench.store import Store
+from prt_bench.tasks import Recipe, Task, TaskSource, load_task
+from prt_bench.tools import LiveTools, TaskView
+
+SOURCE, TARGET = "nano-rn16-a", "nano-rn24-b"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The suite is offline, and keeps its cache to itself, in this process and in those it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("PRT_BENCH_STORE", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
+def quiet(title: str, done: int, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass
+class Bench:
+    """Models, a task and tools, as a verb meets them."""
+
+    registry: Registry
+    store: Store
+    task: Task
+    networks: Networks
+    recipe: Recipe
+
+    def model(self, alias: str) -> Model:
+        return model_for(alias, self.task.space, self.registry, Places())
+
+    def tools(self, seed: int = 0, steps: int | None = None) -> LiveTools:
+        recipe = self.recipe if steps is None else self.recipe.model_copy(update={"steps": steps})
+        recipes = dict.fromkeys(self.registry.cards, recipe)
+        return LiveTools(self.store, recipes, seed, self.networks, quiet)
+
+    def data(self) -> Data:
+        return Data({"train": TaskView("train", self.task.roles["train"])})
+
+    def method(self, text: str) -> Method:
+        return self.registry.method(text).method
+
+    def ported(
+        self, text: str, source: str = SOURCE, target: str = TARGET, seed: int = 0, steps: int | None = None
+    ) -> tuple[Composition, Artifact | None]:
+        """The composition of a method after both verbs, and what they left."""
+        method, tools, data = self.method(text), self.tools(seed, steps), self.data()
+        models = self.model(source), self.model(target)
+        artifact = method.port(method.fit(models[0], data, tools), *models, data, tools)
+        return method.attach(artifact, *models), artifact
+
+    def logits(self, composition: Composition, examples: Examples | None = None) -> torch.Tensor:
+        """(N, K) on the test split, or on other examples."""
+        chosen = self.task.roles["test"] if examples is None else examples
+        return compose(composition, lambda _, model: self.networks.outputs(model, chosen).logits)
+
+    def log_probs(self, composition: Composition) -> torch.Tensor:
+        return self.logits(composition).double().log_softmax(-1)
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture(scope="session")
+def bench(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Real digits, a short recipe, and a store that lasts for the session."""
+    store = Store(tmp_path_factory.mktemp("bench"))
+    task = load_task("digits", TaskSource(registry, store, None, True, quiet))
+    recipe = Recipe(steps=12, batch_size=32, learning_rate=1e-3, warmup_steps=2, weight_decay=0.1, clip_norm=1.0)
+    networks = Networks(registry, Places(), store, "cpu", quiet)
+    return Bench(registry, store, task, networks, recipe)
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path, bench: Bench) -> Callable[[str, int, int], Path]:
+    """Makes an image folder of real digits: `name`, images per class in train, and in test."""
+
+    def make(name: str, train: int = 8, test: int = 10) -> Path:
+        root = tmp_path / name
+        for split, role, count in (("train", "train", train), ("test", "test", test)):
+            examples = bench.task.roles[role]
+            for label in range(4):
+                folder = root / split / ("zero", "one", "two", "three")[label]
+                folder.mkdir(parents=True)
+                for index in np.flatnonzero(examples.labels == label)[:count]:
+                    examples.image(int(index)).save(folder / f"{index}.png")
+        return root
+
+    return make

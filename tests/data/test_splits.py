@@ -1,0 +1,103 @@
+"""Roles are cut from splits: disjoint, by class, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prt_bench.data.examples import ArrayExamples
+from prt_bench.data.splits import RoleCut, cut_roles
+from prt_bench.errors import RequestError
+
+
+def examples(labels: Sequence[int], name: str = "train") -> ArrayExamples:
+    pixels = np.zeros((len(labels), 1, 1), dtype=np.uint8)
+    return ArrayExamples(pixels, np.asarray(labels, dtype=np.int64), [f"{name}/{i}" for i in range(len(labels))])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    counts=st.lists(st.integers(6, 30), min_size=2, max_size=5),
+    per_class=st.integers(1, 3),
+    fraction=st.floats(0.01, 0.5),
+    seed=st.integers(0, 99),
+)
+def test_roles_are_disjoint_by_class_and_leave_nothing_out(
+    counts: list[int], per_class: int, fraction: float, seed: int
+) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    whole = examples(np.random.default_rng(seed).permutation(labels).tolist())
+    cuts = {
+        "train": RoleCut("train"),
+        "few": RoleCut("train", per_class=per_class),
+        "validation": RoleCut("train", fraction=fraction),
+    }
+    roles, _ = cut_roles({"train": whole}, cuts)
+    ids = [name for role in roles.values() for name in role.ids]
+    assert sorted(ids) == sorted(whole.ids)
+    assert np.bincount(roles["few"].labels).tolist() == [per_class] * len(counts)
+    left = [count - per_class for count in counts]
+    assert np.bincount(roles["validation"].labels).tolist() == [max(1, round(fraction * count)) for count in left]
+    for role in roles.values():
+        places = [whole.ids.index(name) for name in role.ids]
+        assert places == sorted(places)
+        assert role.labels.tolist() == whole.labels[places].tolist()
+
+
+GOLDEN = [f"train/{index}" for index in (8, 16, 20, 27, 34, 42)]
+
+
+def test_a_cut_is_the_same_each_time_and_on_every_machine() -> None:
+    whole = examples([0, 1, 2] * 20)
+    cuts = {"train": RoleCut("train"), "validation": RoleCut("train", per_class=2)}
+    (first, first_digest), (again, again_digest) = (cut_roles({"train": whole}, cuts) for _ in range(2))
+    assert first_digest == again_digest
+    assert first["validation"].ids == again["validation"].ids == GOLDEN
+
+
+def test_the_digest_of_a_cut_tells_cuts_apart() -> None:
+    whole = {"train": examples([0, 1] * 20)}
+    digests = {
+        cut_roles(whole, {"train": RoleCut("train"), "validation": cut})[1]
+        for cut in (RoleCut("train", per_class=2), RoleCut("train", per_class=3), RoleCut("train", fraction=0.4))
+    }
+    assert len(digests) == 3
+
+
+def test_a_cut_holds_no_way_to_the_other_examples() -> None:
+    roles, _ = cut_roles({"train": examples([0, 1] * 10)}, {"few": RoleCut("train", per_class=1)})
+    assert len(roles["few"]) == 2
+    with pytest.raises(IndexError):
+        roles["few"].image(2)
+
+
+def test_a_class_with_too_few_examples_is_refused_with_its_count() -> None:
+    with pytest.raises(RequestError, match="role few: class 1 of split train has 2 examples left of 3 asked"):
+        cut_roles({"train": examples([0, 0, 0, 0, 1, 1])}, {"few": RoleCut("train", per_class=3)})
+
+
+def test_two_roles_share_what_a_class_has() -> None:
+    cuts = {"one": RoleCut("train", per_class=2), "two": RoleCut("train", per_class=2)}
+    with pytest.raises(RequestError, match="role two: class 0 of split train has 1 examples left of 2 asked"):
+        cut_roles({"train": examples([0, 0, 0, 1, 1, 1, 1])}, cuts)
+
+
+def test_a_role_for_which_nothing_is_left_is_refused() -> None:
+    with pytest.raises(RequestError, match="role two: nothing is left of split train"):
+        cut_roles({"train": examples([0, 1])}, {"one": RoleCut("train"), "two": RoleCut("train")})
+
+
+def test_a_split_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(RequestError, match=r"role test: the data has no split 'test'; it has train, val"):
+        cut_roles({"train": examples([0, 1]), "val": examples([0, 1])}, {"test": RoleCut("test")})
+
+
+def test_unlabelled_examples_are_in_no_role() -> None:
+    roles, _ = cut_roles({"train": examples([0, -1, 1, -1, 0])}, {"train": RoleCut("train")})
+    assert roles["train"].ids == ["train/0", "train/2", "train/4"]
+    with pytest.raises(RequestError, match="nothing is left of split train"):
+        cut_roles({"train": examples([-1, -1])}, {"train": RoleCut("train")})

@@ -1,0 +1,97 @@
+"""FLOPs against published golden values."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from prt_bench.api import Composition, Network, OutputSpace, Places, WeightedSum
+from prt_bench.costs import CompositionMeter
+from prt_bench.meters.flops import count_forward, count_training, counted, input_shape
+from prt_bench.models import model_for
+from prt_bench.networks import Networks
+from prt_bench.registry import Registry
+from tests.conftest import Bench, quiet
+
+TEN = OutputSpace(tuple(f"class {index}" for index in range(10)))
+GOLDEN_GFLOPS = {
+    "vitb32-openai": 8.818,
+    "vitb16-openai": 35.127,
+    "vitb16-laion": 35.127,
+    "vitl14-openai": 162.026,
+    "rn50-openai": 12.223,
+}
+
+
+@pytest.mark.parametrize("alias", GOLDEN_GFLOPS)
+def test_an_image_tower_has_its_published_flops(registry: Registry, alias: str) -> None:
+    card = registry.card(alias)
+    network = registry.family(card).build(card, TEN, "meta", Places())
+    count = count_forward(network, input_shape(network))
+    assert not count.uncounted
+    assert round(count.flops / 1e9, 3) == GOLDEN_GFLOPS[alias]
+
+
+def test_the_headline_pair_costs_what_the_arithmetic_says(registry: Registry, bench: Bench) -> None:
+    source = model_for("vitb16-laion", TEN, registry, Places(), "random")
+    target = model_for("vitl14-openai", TEN, registry, Places(), "random")
+    meter = CompositionMeter(Networks(registry, Places(), bench.store, "cpu", quiet, "random"))
+    prt = Composition({"target": target, "reward": source}, WeightedSum(target=1.0, reward=1.0))
+    eft = Composition(
+        {"target": target, "tuned": source, "source": source}, WeightedSum(target=1.0, tuned=1.0, source=-1.0)
+    )
+    prt_flops, eft_flops = meter.measure(prt)[0].total, meter.measure(eft)[0].total
+    assert prt_flops is not None
+    assert eft_flops is not None
+    assert round(prt_flops / 1e9, 2) == 197.15
+    assert round(eft_flops / 1e9, 2) == 232.28
+
+
+def test_training_costs_about_three_passes(registry: Registry) -> None:
+    card = registry.card("nano-rn16-a")
+    network = registry.family(card).build(card, TEN, "meta", Places())
+    shape = input_shape(network)
+    both, forward = count_training(network, shape), count_forward(network, shape)
+    assert not both.uncounted
+    assert 2.8 < both.flops / forward.flops < 3.0
+
+
+class Attending(torch.nn.Module):
+    """Attention without a formula: the fused kernel that evaluation takes on a CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        attended: torch.Tensor = self.attention(x, x, x, need_weights=False)[0]
+        return attended
+
+
+def test_an_operation_without_a_formula_makes_the_count_invalid() -> None:
+    module = Attending().eval()
+    with torch.no_grad():
+        count = counted(lambda: module(torch.zeros(1, 4, 8)))
+    assert any("multi_head_attention" in name for name in count.uncounted)
+
+
+def test_calls_are_measured_and_not_declared(bench: Bench) -> None:
+    meter = CompositionMeter(bench.networks)
+    source = bench.model("nano-rn16-a")
+    one, _, _ = meter.measure(Composition({"a": source}, WeightedSum(a=1.0)))
+    two, _, _ = meter.measure(Composition({"a": source, "b": source}, WeightedSum(a=1.0, b=1.0)))
+    assert one.calls == {"a": 1.0}
+    assert two.calls == {"a": 1.0, "b": 1.0}
+    assert two.total == 2 * (one.total or 0)
+    assert two.rule_elementwise == len(bench.task.space.labels)
+
+
+def test_the_head_is_counted_with_its_classes(registry: Registry) -> None:
+    card = registry.card("nano-rn16-a")
+
+    def flops(classes: int) -> int:
+        space = OutputSpace(tuple(str(index) for index in range(classes)))
+        network: Network = registry.family(card).build(card, space, "meta", Places())
+        return count_forward(network, input_shape(network)).flops
+
+    assert flops(110) - flops(10) == 2 * 100 * 64

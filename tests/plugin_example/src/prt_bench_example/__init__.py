@@ -1,0 +1,1 @@
+"""What a stranger ships: one method, one family of plain classifiers, one task."""

@@ -1,0 +1,149 @@
+"""The house keeps its shape: sizes, directions, names."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import prt_bench
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = ROOT / "prt_bench"
+LARGEST_FILE = 430
+LARGEST_BASELINE = 120
+LARGEST_CORE = 6000
+# From the bottom to the top: a module may import from its own row and from those before it.
+LEVELS = (
+    ("errors", "records"),
+    ("api", "yaml_files", "stats"),
+    ("registry",),
+    ("store", "models", "environment", "composing"),
+    ("data", "families", "executors"),
+    ("tasks",),
+    ("meters", "networks"),
+    ("training",),
+    ("tools", "costs"),
+    ("plan",),
+    ("provenance", "cells"),
+    ("worker",),
+    ("runner", "board", "nano"),
+    ("cli",),
+)
+
+
+def sources() -> list[Path]:
+    return sorted(path for path in CORE.rglob("*.py") if "_builtin" not in path.parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Modules that a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text().splitlines())
+
+
+def level(name: str) -> int:
+    for number, row in enumerate(LEVELS):
+        if name in row:
+            return number
+    raise AssertionError(f"{name} has no level in this test: give it one")
+
+
+def test_no_file_is_larger_than_one_room() -> None:
+    assert {path.name: lines(path) for path in sources() if lines(path) > LARGEST_FILE} == {}
+    baselines = ROOT.joinpath("baselines").glob("*.py")
+    assert {path.name: lines(path) for path in baselines if lines(path) > LARGEST_BASELINE} == {}
+
+
+def test_the_core_stays_small() -> None:
+    outside = {"cli", "board", "nano"}
+    core = [path for path in sources() if path.relative_to(CORE).parts[0] not in outside]
+    assert sum(map(lines, core)) < LARGEST_CORE
+
+
+def test_imports_point_one_way() -> None:
+    wrong = [
+        f"{path.relative_to(CORE)} imports {module}"
+        for path in sources()
+        if path != CORE / "__init__.py"
+        for module in imports(path)
+        if module.startswith("prt_bench.")
+        and level(module.split(".")[1]) > level(path.relative_to(CORE).with_suffix("").parts[0])
+    ]
+    assert wrong == []
+
+
+def test_nobody_reaches_the_baselines_but_through_the_registry() -> None:
+    for path in [*sources(), *ROOT.joinpath("tests").rglob("*.py")]:
+        assert not [name for name in imports(path) if re.match(r"(prt_bench\._builtin\.)?baselines", name)], path
+
+
+def test_no_baseline_imports_more_than_the_api() -> None:
+    for path in ROOT.joinpath("baselines").glob("*.py"):
+        assert set(imports(path)) <= {"prt_bench.api"}, path
+
+
+def test_no_module_knows_a_method_by_name() -> None:
+    names = {"eft", "prt", "ensemble", "zero-shot", "source-finetune", "full-finetune", "untuned-ensemble"}
+    for path in sources():
+        literals = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        assert not names & {value for value in literals if isinstance(value, str)}, path
+
+
+def test_nothing_is_pickled_and_no_remote_code_is_trusted() -> None:
+    for path in [*sources(), *ROOT.joinpath("baselines").glob("*.py")]:
+        text = path.read_text()
+        assert "torch.load(" not in text, path
+        assert "trust_remote_code=True" not in text, path
+        assert not {"pickle", "dill", "joblib"} & set(imports(path)), path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [info.name for info in pkgutil.walk_packages(prt_bench.__path__, "prt_bench.") if "_builtin" not in info.name],
+)
+def test_public_names_are_listed_sorted_and_there(name: str) -> None:
+    module = importlib.import_module(name)
+    public = getattr(module, "__all__", None)
+    if public is None:
+        assert module.__file__ is not None
+        assert Path(module.__file__).name == "__init__.py" or "nano" in name or "data" in name, f"{name} has no __all__"
+        return
+    assert public == sorted(public, key=lambda entry: (not entry.isupper(), not entry[0].isupper(), entry))
+    assert [entry for entry in public if not hasattr(module, entry)] == []
+    undocumented = [
+        entry for entry in public if callable(getattr(module, entry)) and not getattr(module, entry).__doc__
+    ]
+    assert undocumented == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["list", "methods"], ["list", "models", "--json"], ["list", "tasks"], ["show", "task", "digits"]],
+)
+def test_looking_around_loads_no_torch(words: list[str]) -> None:
+    code = (
+        "import sys; from prt_bench.cli.main import invoke; "
+        f"code = invoke({words!r}); print('torch' in sys.modules, 'open_clip' in sys.modules, code, file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stderr.strip().endswith("False False 0")
+
+
+def test_the_api_loads_no_torch() -> None:
+    code = "import sys, prt_bench.api; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,129 @@
+"""The one training loop, and what is shared between methods."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prt_bench.api import CellError, WeightedSum
+from prt_bench.networks import tunable
+from prt_bench.tasks import Recipe
+from prt_bench.training import learning_rate, tune
+from tests.conftest import SOURCE, Bench
+
+
+@given(steps=st.integers(1, 500), warmup=st.integers(0, 100))
+def test_the_learning_rate_rises_to_its_peak_and_falls_towards_zero(steps: int, warmup: int) -> None:
+    recipe = Recipe(
+        steps=steps, batch_size=1, learning_rate=0.5, warmup_steps=min(warmup, steps), weight_decay=0, clip_norm=1
+    )
+    rates = [learning_rate(recipe, step) for step in range(steps)]
+    assert all(0 <= rate <= 0.5 for rate in rates)
+    peak = max(range(steps), key=lambda step: rates[step])
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+def test_tuning_changes_the_encoder_and_nothing_else(bench: Bench) -> None:
+    source = bench.model(SOURCE)
+    network = bench.networks.fresh(source)
+    before = {name: value.clone() for name, value in network.module.state_dict().items()}
+    train = bench.task.roles["train"]
+    tune(
+        network,
+        bench.networks.inputs(source, train),
+        torch.from_numpy(train.labels),
+        bench.recipe,
+        0,
+        {},
+        None,
+        lambda done, total: None,
+    )
+    after = network.module.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == set(tunable(network))
+    assert {"head", "scale"}.isdisjoint(changed)
+    assert not any("running" in name or "num_batches" in name for name in changed)
+
+
+def test_the_log_of_prt_shows_the_reward_of_the_truth_rising_over_its_mean(bench: Bench) -> None:
+    _, artifact = bench.ported("prt", steps=120)
+    assert artifact is not None
+    log = artifact.manifest()["log"]
+    first = {name: statistics.mean(entry[name] for entry in log[:2]) for name in log[0]}
+    last = {name: statistics.mean(entry[name] for entry in log[-15:]) for name in log[0]}
+    assert last["reward_of_truth"] > first["reward_of_truth"]
+    assert last["reward_expected"] < first["reward_expected"]
+    assert last["reward_gap"] > first["reward_gap"]
+    assert last["loss"] < first["loss"]
+    assert last["reward_gap"] == pytest.approx(last["reward_of_truth"] - last["reward_expected"])
+
+
+def test_three_methods_share_one_tuned_source(bench: Bench) -> None:
+    artifacts = {name: bench.ported(name, seed=3)[1] for name in ("source-finetune", "ensemble", "eft")}
+    assert len({artifact.key for artifact in artifacts.values() if artifact}) == 1
+    assert bench.ported("prt", seed=3)[1] not in artifacts.values()
+
+
+def test_what_is_paid_once_is_charged_in_full_and_marked_reused(bench: Bench) -> None:
+    first, second = bench.tools(seed=11), bench.tools(seed=11)
+    view = bench.data().train
+    first.tune(bench.model(SOURCE), view)
+    second.tune(bench.model(SOURCE), view)
+    paid, reused = first.ledger.term(0.0, {}), second.ledger.term(0.0, {})
+    assert not paid.reused
+    assert reused.reused
+    assert paid.train_flops == reused.train_flops
+    assert paid.examples == reused.examples == bench.recipe.steps * bench.recipe.batch_size
+    alone = second.ledger.charges[0].seconds
+    assert alone == first.ledger.charges[0].seconds
+
+
+def test_prt_pays_for_one_frozen_pass_over_the_data_beside_its_training(bench: Bench) -> None:
+    source, data = bench.model(SOURCE), bench.data()
+    plain, frozen = bench.tools(seed=12), bench.tools(seed=12)
+    plain.tune(source, data.train)
+    frozen.tune(source, data.train, frozen={"source": source}, rule=WeightedSum(source=1.0, trained=1.0))
+    forward = bench.tools()._flops(source).forward
+    costs = [tools.ledger.term(0.0, {}).train_flops or 0 for tools in (plain, frozen)]
+    assert costs[1] - costs[0] == (forward or 0) * len(data.train)
+
+
+def test_the_rule_and_the_recipe_are_part_of_an_artifacts_key(bench: Bench) -> None:
+    source, view = bench.model(SOURCE), bench.data().train
+    tools = bench.tools()
+    keys = {
+        tools.tune_key(source, view, {}, None),
+        tools.tune_key(source, view, {"source": source}, WeightedSum(source=1.0, trained=1.0)),
+        tools.tune_key(source, view, {"source": source}, WeightedSum(source=1.0, trained=0.5)),
+        bench.tools(seed=1).tune_key(source, view, {}, None),
+        bench.tools(steps=5).tune_key(source, view, {}, None),
+    }
+    assert len(keys) == 5
+
+
+def test_a_learning_rate_that_explodes_is_a_failure_with_its_way_out(bench: Bench) -> None:
+    source = bench.model(SOURCE)
+    train = bench.task.roles["train"]
+    recipe = bench.recipe.model_copy(update={"learning_rate": 1e30, "warmup_steps": 0})
+    with pytest.raises(CellError, match="lower the learning rate"):
+        tune(
+            bench.networks.fresh(source),
+            bench.networks.inputs(source, train),
+            torch.from_numpy(train.labels),
+            recipe,
+            0,
+            {},
+            None,
+            lambda done, total: None,
+        )
+
+
+def test_a_method_without_its_artifact_is_told_so(bench: Bench) -> None:
+    eft = bench.method("eft")
+    with pytest.raises(CellError, match="no artifact to load"):
+        eft.attach(None, bench.model(SOURCE), bench.model(SOURCE))
