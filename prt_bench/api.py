@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prt_bench.errors import CellError, RequestError, did_you_mean
-from prt_bench.records import ModelCard, Params, digest
+from prt_bench.files import digest
+from prt_bench.records import ModelCard, Params
 
 if TYPE_CHECKING:
     import torch

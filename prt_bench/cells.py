@@ -17,22 +17,12 @@ from prt_bench.composing import compose
 from prt_bench.costs import ABSENT, CompositionMeter, Timed
 from prt_bench.data.examples import Examples
 from prt_bench.environment import describe, now
+from prt_bench.files import digest, write_atomically
 from prt_bench.meters import quality
 from prt_bench.networks import Networks, Progress
 from prt_bench.plan import Plan, PlannedCell, verb_data
-from prt_bench.provenance import provenance, write_record
-from prt_bench.records import (
-    Artifacts,
-    Cost,
-    CostSession,
-    CostTerm,
-    LatencyRow,
-    PerQuery,
-    Quality,
-    Record,
-    digest,
-    write_atomically,
-)
+from prt_bench.provenance import absent_provenance, provenance, whole, write_record
+from prt_bench.records import Artifacts, Cost, CostSession, CostTerm, LatencyRow, PerQuery, Quality, Record
 from prt_bench.store import Store
 from prt_bench.tasks import Recipe
 from prt_bench.tools import LiveTools, TaskView, training_source
@@ -89,7 +79,10 @@ class CellWorker:
         predictions = planned.path.with_suffix(".predictions.csv")
         write_atomically(predictions, _predictions(test, logits))
         latency, absent = _latency(planned, session)
+        per_query = self._per_query(composition, planned, latency)
+        absent |= _absent_flops(verbs, per_query)
         networks = {model.card.alias: self.networks.get(model) for model in (planned.source, planned.target)}
+        origin = provenance(self.plan, planned, networks, started)
         record = Record(
             cell=planned.cell,
             status="ok",
@@ -102,14 +95,12 @@ class CellWorker:
                 predictions=predictions.name,
                 validation=quality.metrics(validation_logits, validation.labels, "validation"),
             ),
-            cost=Cost(
-                once=verbs.once, per_upgrade=verbs.per_upgrade, per_query=self._per_query(composition, planned, latency)
-            ),
+            cost=Cost(once=verbs.once, per_upgrade=verbs.per_upgrade, per_query=per_query),
             environment=describe(str(self.networks.device)),
-            provenance=provenance(self.plan, planned, networks, started),
+            provenance=origin,
             partial=planned.cell.limit is not None,
             artifacts=_artifacts(verbs),
-            absent={**ALWAYS_ABSENT, **absent},
+            absent={**ALWAYS_ABSENT, **absent, **absent_provenance(origin), **whole(planned)},
         )
         write_record(planned, record)
         return record
@@ -224,6 +215,19 @@ def _latency(planned: PlannedCell, session: CostSession | str) -> tuple[list[Lat
     if any(row.p90_ms is None for row in entry.latency):
         absent[f"{path}.*.p90_ms"] = "fewer than 64 rounds"
     return entry.latency, absent
+
+
+def _absent_flops(verbs: Ported, per_query: PerQuery) -> dict[str, str]:
+    absent = {}
+    for name, term in (("once", verbs.once), ("per_upgrade", verbs.per_upgrade)):
+        if term.train_flops is None:
+            absent[f"cost.{name}.train_flops"] = "an operation of the network has no FLOP formula"
+    if per_query.flops.total is None:
+        reason = f"operations without a FLOP formula: {', '.join(per_query.flops.uncounted_ops)}"
+        absent |= {f"cost.per_query.flops.{name}": reason for name in ("total", "counted")}
+        members = per_query.flops.by_member
+        absent |= {f"cost.per_query.flops.by_member.{name}": reason for name in members if members[name] is None}
+    return absent
 
 
 def _artifacts(verbs: Ported) -> list[Artifacts]:

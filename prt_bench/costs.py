@@ -11,20 +11,11 @@ import torch
 from prt_bench.api import Composition, Model, Network
 from prt_bench.composing import compose
 from prt_bench.environment import describe, now, packages
+from prt_bench.files import digest
 from prt_bench.meters.flops import Count, count_composition, count_forward, counted, input_shape
 from prt_bench.meters.latency import P90_ROUNDS, Timings, interleave, percentile, ratio_interval
 from prt_bench.networks import Networks
-from prt_bench.records import (
-    CostSession,
-    Flops,
-    LatencyRow,
-    Memory,
-    PairNames,
-    ParameterCount,
-    Params,
-    SessionEntry,
-    digest,
-)
+from prt_bench.records import CostSession, Flops, LatencyRow, Memory, PairNames, ParameterCount, Params, SessionEntry
 
 __all__ = ["CompositionMeter", "Timed", "measure_session"]
 

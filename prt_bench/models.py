@@ -10,7 +10,8 @@ from typing import Literal
 
 from prt_bench.api import Family, Model, OutputSpace, Places
 from prt_bench.errors import RequestError
-from prt_bench.records import ModelCard, PairNames, digest
+from prt_bench.files import digest
+from prt_bench.records import ModelCard, PairNames
 from prt_bench.registry import Registry
 
 __all__ = ["file_sha256", "model_for", "parse_pair", "weights_sha256"]

@@ -15,7 +15,7 @@ import torch
 from prt_bench.api import Model, Network, Places
 from prt_bench.data.examples import Examples
 from prt_bench.errors import CellError
-from prt_bench.records import digest
+from prt_bench.files import digest
 from prt_bench.registry import Registry
 from prt_bench.store import Store
 

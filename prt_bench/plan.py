@@ -10,8 +10,9 @@ from typing import Any, Literal
 from prt_bench.api import Data, Model, Places
 from prt_bench.data.folder import Progress
 from prt_bench.errors import RequestError, did_you_mean
+from prt_bench.files import digest
 from prt_bench.models import model_for, parse_pair
-from prt_bench.records import Cell, PairNames, Strict, digest, read_record
+from prt_bench.records import Cell, PairNames, Strict, read_record
 from prt_bench.registry import MethodRequest, Registry
 from prt_bench.store import Store, writable
 from prt_bench.tasks import Recipe, Task, TaskSource, load_own, load_task, recipe_for

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 from prt_bench.api import Network
 from prt_bench.environment import describe, git_revision, now, packages
+from prt_bench.files import digest, write_atomically
 from prt_bench.models import weights_sha256
 from prt_bench.plan import Plan, PlannedCell
-from prt_bench.records import Failure, ModelProvenance, Provenance, Record, TaskProvenance, digest, write_atomically
+from prt_bench.records import Failure, ModelProvenance, Provenance, Record, TaskProvenance
 
-__all__ = ["failed_record", "provenance", "write_record"]
+__all__ = ["absent_provenance", "failed_record", "provenance", "whole", "write_record"]
 
 
 def provenance(plan: Plan, planned: PlannedCell, networks: Mapping[str, Network], started: str) -> Provenance:
@@ -44,8 +45,27 @@ def provenance(plan: Plan, planned: PlannedCell, networks: Mapping[str, Network]
     )
 
 
+def absent_provenance(found: Provenance) -> dict[str, str]:
+    """Dotted path → why a field of the provenance is null."""
+    absent: dict[str, str] = {}
+    for name, model in found.models.items():
+        reasons = {
+            "revision": "ships with the package" if model.embedded else "the card pins no revision",
+            "sha256": "the family makes its weights in code",
+            "head_sha256": "the family states no digest of its head",
+            "preprocessing_sha256": "the family states no preprocessing",
+        }
+        facts = model.model_dump()
+        absent |= {f"provenance.models.{name}.{key}": why for key, why in reasons.items() if facts[key] is None}
+    if found.git is None:
+        absent["provenance.git"] = "not run from a git checkout"
+    return absent
+
+
 def failed_record(plan: Plan, planned: PlannedCell, failure: Failure, started: str) -> Record:
     """A record that says why a cell does not hold."""
+    origin = provenance(plan, planned, {}, started)
+    absent = {**absent_provenance(origin), "quality": "the cell failed", "cost": "the cell failed"}
     return Record(
         cell=planned.cell,
         status="failed",
@@ -53,10 +73,15 @@ def failed_record(plan: Plan, planned: PlannedCell, failure: Failure, started: s
         quality=None,
         cost=None,
         environment=describe(plan.request.device),
-        provenance=provenance(plan, planned, {}, started),
+        provenance=origin,
         partial=planned.cell.limit is not None,
-        absent={"quality": "the cell failed", "cost": "the cell failed"},
+        absent=absent | whole(planned),
     )
+
+
+def whole(planned: PlannedCell) -> dict[str, str]:
+    """Why a cell has no limit, where it has none."""
+    return {"cell.limit": "the whole test split"} if planned.cell.limit is None else {}
 
 
 def write_record(planned: PlannedCell, record: Record) -> None:

@@ -7,17 +7,15 @@ seconds as the name says, FLOPs count 2 per multiply-add.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prt_bench.errors import RequestError
+from prt_bench.files import first_problem
 
 __all__ = [
     "FLOP_CONVENTION",
@@ -45,12 +43,8 @@ __all__ = [
     "SessionEntry",
     "Strict",
     "TaskProvenance",
-    "canonical_json",
-    "digest",
-    "first_problem",
     "read_record",
     "read_session",
-    "write_atomically",
 ]
 
 SCHEMA_VERSION = 1
@@ -359,32 +353,6 @@ class CostSession(Strict):
     absent: dict[str, str] = Field(default_factory=dict)
 
 
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def digest(value: Any) -> str:
-    """SHA-256 (hex) of a value's canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text so that a reader, or a kill at any moment, sees the whole old or the whole new file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def read_record(path: Path) -> Record:
     """Read one record; RequestError names the file and the key where it does not hold to the schema."""
     return _read(path, Record)
@@ -431,9 +399,3 @@ def _not_finite(value: Any) -> list[str] | None:
         if rest is not None:
             return [str(key), *rest]
     return None
-
-
-def first_problem(error: ValidationError) -> tuple[tuple[str | int, ...], str]:
-    """The first problem of a validation error: where (a path of keys) and what, in one line."""
-    problem = error.errors(include_url=False)[0]
-    return problem["loc"], problem["msg"]

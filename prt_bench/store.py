@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from prt_bench.errors import CellError, RequestError
-from prt_bench.records import write_atomically
+from prt_bench.files import write_atomically
 
 if TYPE_CHECKING:
     import torch

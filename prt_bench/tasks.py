@@ -18,7 +18,8 @@ from prt_bench.data.folder import Progress, load_folder
 from prt_bench.data.hub import load_hub
 from prt_bench.data.splits import RoleCut, cut_roles
 from prt_bench.errors import RequestError, did_you_mean
-from prt_bench.records import Strict, digest
+from prt_bench.files import digest
+from prt_bench.records import Strict
 from prt_bench.registry import Registry
 from prt_bench.store import Store
 from prt_bench.yaml_files import load_yaml
@@ -283,7 +284,8 @@ def _raw(spec: TaskSpec, source: TaskSource, base: Path) -> RawData:
                     raise RequestError(f"--data-dir {source.data_dir}: no such folder")
             splits = sorted({role.split for role in _roles(spec).values()})
             found = mirror if mirror and mirror.is_dir() else None
-            source.report(f"reading {found or hub.repository}", 0, 1)
+            if found or not source.offline:
+                source.report(f"reading {found or hub.repository}", 0, 1)
             return load_hub(
                 hub.repository, hub.revision, hub.config, splits, hub.image, hub.label, found, source.offline
             )

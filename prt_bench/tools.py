@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from prt_bench.api import Artifact, Example, Model, Rule, View
 from prt_bench.data.examples import Examples
 from prt_bench.errors import CellError
-from prt_bench.records import CostTerm, digest
+from prt_bench.files import digest
+from prt_bench.records import CostTerm
 from prt_bench.store import Store
 from prt_bench.tasks import Recipe
 

@@ -12,9 +12,10 @@ from prt_bench.cells import CellWorker
 from prt_bench.costs import Timed, measure_session
 from prt_bench.environment import describe, packages
 from prt_bench.errors import RequestError
+from prt_bench.files import digest, write_atomically
 from prt_bench.networks import Progress
 from prt_bench.plan import PlannedCell, RunRequest, make_plan
-from prt_bench.records import CostSession, Record, digest, read_session, write_atomically
+from prt_bench.records import CostSession, Record, read_session
 from prt_bench.store import Store
 
 __all__ = ["Worker", "session_path"]

@@ -9,7 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from prt_bench.errors import RequestError, did_you_mean
-from prt_bench.records import Strict, first_problem
+from prt_bench.files import first_problem
+from prt_bench.records import Strict
 
 __all__ = ["load_yaml"]
 

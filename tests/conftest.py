@@ -7,7 +7,6 @@ import os
 # Before torch is loaded: threads that spin while they wait make two busy processes many times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# ruff: noqa: E402
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -19,16 +19,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from prt_bench.errors import RequestError
-from prt_bench.records import (
-    SCHEMA_VERSION,
-    ModelCard,
-    Record,
-    canonical_json,
-    digest,
-    read_record,
-    read_session,
-    write_atomically,
-)
+from prt_bench.files import canonical_json, digest, write_atomically
+from prt_bench.records import SCHEMA_VERSION, ModelCard, Record, read_record, read_session
 
 TERM = {"train_flops": 0, "seconds": 0.0, "examples": 0}
 CELL = {
@@ -167,7 +159,7 @@ def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(
 WRITER = """
 import sys
 from pathlib import Path
-from prt_bench.records import write_atomically
+from prt_bench.files import write_atomically
 path, size = Path(sys.argv[1]), int(sys.argv[2])
 number = 0
 while True:
@@ -269,6 +261,11 @@ def test_a_file_that_is_no_record_is_named(tmp_path: Path, content: bytes) -> No
 def test_a_record_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"gone\.json: not a readable"):
         read_record(tmp_path / "gone.json")
+
+
+def test_a_score_that_is_no_number_cannot_be_recorded() -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        Record.model_validate(changed("quality.nll", float("nan")))
 
 
 def test_a_record_cannot_be_changed() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from prt_bench.errors import CellError, RequestError
-from prt_bench.records import digest
+from prt_bench.files import digest
 from prt_bench.store import Store
 
 KEY = digest("a key")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prt_bench.errors import RequestError
-from prt_bench.records import CostTerm, LatencyRow, PairNames, PerQuery, Record, digest, read_record
+from prt_bench.files import digest
+from prt_bench.records import CostTerm, LatencyRow, PairNames, PerQuery, Record, read_record
 from prt_bench.stats import Difference, bootstrap_interval, paired_difference
 
 __all__ = ["Filed", "Row", "Table", "find_records", "tables"]
@@ -72,6 +74,8 @@ class Table:
     version: str
     primary: str
     n: int
+    data_sha256: str
+    track: str
     embedded: bool
     hardware: list[str]
     rows: list[Row]
@@ -97,20 +101,23 @@ def tables(filed: Iterable[Filed]) -> list[Table]:
 
 
 def _table_key(record: Record) -> str:
-    task = record.provenance.task
+    assert record.quality is not None
     models = [record.provenance.models[name].sha256 for name in (record.cell.pair.source, record.cell.pair.target)]
     where = [str(record.cell.pair), record.cell.task, record.cell.track]
-    return digest([*where, task.version, task.data_sha256, task.split_sha256, models])
+    return digest([*where, record.provenance.task.model_dump(), record.quality.primary, models])
 
 
 def _table(group: Sequence[Filed]) -> Table:
     first = group[0].record
     assert first.quality is not None
     by_row: dict[str, list[Filed]] = {}
-    for entry in group:
+    seen: Counter[str] = Counter()
+    for entry in sorted(group, key=lambda entry: entry.record.provenance.finished, reverse=True):
         record = entry.record
         facts = [record.cell.method, record.cell.params, record.cell.recipe, record.provenance.method_source_sha256]
-        by_row.setdefault(digest(facts), []).append(entry)
+        # The same seed twice is an older state of the harness: a row of its own, so that nothing vanishes.
+        seen[digest([*facts, record.cell.seed])] += 1
+        by_row.setdefault(digest([*facts, seen[digest([*facts, record.cell.seed])]]), []).append(entry)
     answers = {key: _answers(entries) for key, entries in by_row.items()}
     rows = {key: _row(entries, answers[key]) for key, entries in by_row.items()}
     _tell_apart(list(rows.items()))
@@ -126,6 +133,8 @@ def _table(group: Sequence[Filed]) -> Table:
         version=first.provenance.task.version,
         primary=first.quality.primary,
         n=first.quality.metrics[first.quality.primary].n,
+        data_sha256=first.provenance.task.data_sha256,
+        track=first.cell.track,
         embedded=any(model.embedded for model in first.provenance.models.values()),
         hardware=sorted({entry.record.environment.hardware for entry in group}),
         rows=sorted(rows.values(), key=lambda row: (order[row.role], row.score)),
@@ -151,11 +160,17 @@ def _answers(entries: Sequence[Filed]) -> _Answers:
         try:
             with path.open(encoding="utf-8", newline="") as file:
                 read = list(csv.DictReader(file))
-            items = [row["id"] for row in read]
+            ids = [row["id"] for row in read]
             labels = np.array([int(row["label"]) for row in read])
             correct = np.array([row["prediction"] == row["label"] for row in read], dtype=np.float64)
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise RequestError(f"{path}: not a predictions file ({error}); its record is {entry.path}") from None
+        n = quality.metrics[quality.primary].n
+        if len(read) != n:
+            raise RequestError(f"{path}: holds {len(read)} answers, its record {entry.path} says {n}")
+        if by_seed and ids != items:
+            raise RequestError(f"{path}: holds other test items than the same method's other seeds")
+        items = ids
         if quality.primary == "mean_per_class":
             counts = np.bincount(labels)
             correct = correct * len(labels) / (np.count_nonzero(counts) * counts[labels])
@@ -198,11 +213,12 @@ def _paid(entries: Sequence[Filed], verb: str) -> CostTerm:
 
 def _tell_apart(rows: Sequence[tuple[str, Row]]) -> None:
     """Rows of one method keep a note on what tells them apart; a row that stands alone needs none."""
+    notes = Counter((row.label, row.note) for _, row in rows)
+    labels = Counter(row.label for _, row in rows)
     for _, row in rows:
-        alike = [other for _, other in rows if other.label == row.label]
-        if len(alike) == 1:
+        if labels[row.label] == 1:
             row.note = ""
-        elif len({other.note for other in alike}) < len(alike):
+        elif notes[row.label, row.note] > 1:
             row.note = ", ".join(filter(None, [row.note, f"record {row.paths[0].stem[:8]}"]))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from enum import StrEnum
 from typing import Annotated, Any
@@ -11,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from prt_bench.board.rows import COLUMNS, flat_rows, guarded, latex, markdown
+from prt_bench.board.rows import csv_text, flat_rows, latex, markdown
 from prt_bench.board.table import find_records, tables
 from prt_bench.cli.settings import Settings
 from prt_bench.cli.tables import print_tables
@@ -52,8 +50,4 @@ def _written(rows: list[dict[str, Any]], format: Format) -> str:
         case Format.markdown:
             return markdown(rows)
         case _:
-            text = io.StringIO()
-            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({name: guarded(value) for name, value in row.items()} for row in rows)
-            return text.getvalue()
+            return csv_text(rows)

@@ -12,8 +12,8 @@ from PIL import Image
 
 from prt_bench.data.examples import Examples, FileExamples, RawData, open_rgb
 from prt_bench.errors import RequestError, did_you_mean
+from prt_bench.files import digest
 from prt_bench.models import file_sha256
-from prt_bench.records import digest
 from prt_bench.store import Store
 
 __all__ = ["load_folder"]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from prt_bench.data.examples import Examples
 from prt_bench.errors import RequestError
-from prt_bench.records import digest
+from prt_bench.files import digest
 
 __all__ = ["RoleCut", "cut_roles"]
 

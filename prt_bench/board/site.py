@@ -1,0 +1,245 @@
+"""Records → one static page with its CSV and JSON twins. A pure function: same records, same bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from itertools import accumulate, count, groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from prt_bench.board.rows import csv_text, flat_rows
+from prt_bench.board.table import Filed, Row, Table, tables
+from prt_bench.files import write_atomically
+from prt_bench.records import FLOP_CONVENTION, SCHEMA_VERSION, CostTerm, Record
+
+__all__ = ["build_site"]
+
+NO_REASON = "the record gives no reason"
+FREE_SECONDS = 0.1
+"""A verb that saw no example and took less did nothing: what is left is the call itself."""
+LONGEST = 400
+
+
+def build_site(filed: Sequence[Filed], site: Path) -> Path:
+    """Write index.html, results.csv and results.json of all records into `site`; returns the page's path."""
+    ordered = sorted(filed, key=lambda entry: str(entry.path))
+    found = tables(ordered)
+    rows = flat_rows(found)
+    write_atomically(site / "results.csv", csv_text(rows))
+    write_atomically(site / "results.json", json.dumps(rows, indent=1) + "\n")
+    write_atomically(site / "index.html", _page(ordered, found))
+    return site / "index.html"
+
+
+def _page(filed: Sequence[Filed], found: Sequence[Table]) -> str:
+    records = {entry.path: entry.record for entry in filed}
+    style = (resources.files("prt_bench.board") / "templates" / "board.css").read_text(encoding="utf-8")
+    # Not select_autoescape: it goes by the file's name and is off for *.html.j2.
+    environment = Environment(
+        loader=PackageLoader("prt_bench.board"), autoescape=True, undefined=StrictUndefined, finalize=_safe,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("board.html.j2").render(
+        style=Markup(style),
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        pairs=_pairs(found, records),
+        records=list(records.values()),
+        counts=Counter("partial" if r.partial and r.status == "ok" else r.status for r in records.values()),
+        newest=max(records.values(), key=_finished, default=None),
+        flop_convention=FLOP_CONVENTION,
+        schema_version=SCHEMA_VERSION,
+    )
+
+
+def _safe(value: Any) -> Any:
+    """What a template prints: no control or bidirectional characters, no endless text. It is escaped after this."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    text = re.sub(r"\s+", " ", value)
+    shown = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" else sign for sign in text)
+    return shown if len(shown) <= LONGEST else shown[:LONGEST] + "…"
+
+
+class Value(NamedTuple):
+    """What stands in one place of a table: a number, small print under it, numbers of footnotes."""
+
+    main: str
+    small: tuple[str, ...] = ()
+    notes: tuple[int, ...] = ()
+
+
+class Footnotes(list[str]):
+    """Reasons under a table, numbered in the order they are met; equal reasons share a number."""
+
+    def number(self, text: str) -> int:
+        """The number of this text."""
+        if text not in self:
+            self.append(text)
+        return self.index(text) + 1
+
+    def missing(self, reason: str) -> Value:
+        """The place of a number that is not there."""
+        return Value("–", (), (self.number(reason),))
+
+
+class Axis(NamedTuple):
+    """The common horizontal axis of a table's interval plots, in percentage points."""
+
+    low: float
+    high: float
+    width: int = 160
+
+    def x(self, points: float) -> float:
+        """Where a value stands, in pixels."""
+        return round(6 + (points - self.low) / (self.high - self.low) * (self.width - 12), 2)
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Position and label of at most five round values."""
+        rough = (self.high - self.low) / 4
+        size = 10.0 ** math.floor(math.log10(rough))
+        step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
+        whole = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
+        return [(self.x(n * step), f"{n * step:+g}".replace("-", "−") if n else "0") for n in whole]
+
+
+def _pairs(found: Sequence[Table], records: Mapping[Path, Record]) -> list[dict[str, Any]]:
+    """One section per pair, those of real models first."""
+    ordered = sorted(found, key=lambda table: (table.embedded, str(table.pair), table.task, table.version))
+    sections, numbers = [], count(1)
+    for (embedded, _), group in groupby(ordered, key=lambda table: (table.embedded, str(table.pair))):
+        views = [_table(table, next(numbers), records) for table in group]
+        pair, names = views[0]["table"].pair, Counter(view["name"] for view in views)
+        facts = {"pair": pair, "embedded": embedded, "tables": views, "names": names}
+        sections.append(facts | {"glance": _glance(views)})
+    return sections
+
+
+def _glance(views: Sequence[dict[str, Any]]) -> list[tuple[str, str, list[dict[str, Any] | None]]]:
+    """Methods and references × the pair's tables: what each gains on each, where there is more than one table."""
+    lines: dict[tuple[str, ...], list[dict[str, Any] | None]] = {}
+    for place, view in enumerate(views):
+        for row in view["rows"]:
+            if row["role"] != "floor":
+                key = (row["role"], row["title"], " · ".join(filter(None, (row["label"], row["note"]))))
+                lines.setdefault(key, [None] * len(views))[place] = row
+    # Stable: methods before references, each in the order they are met.
+    ordered = sorted(lines.items(), key=lambda line: line[0][0] == "reference")
+    return [(title, name, cells) for (_, title, name), cells in ordered] if len(views) > 1 else []
+
+
+def _table(table: Table, number: int, records: Mapping[Path, Record]) -> dict[str, Any]:
+    notes = Footnotes()
+    ends = [0.0, *(100 * end for row in table.rows for end in row.difference or ())]
+    room = 0.05 * (max(ends) - min(ends)) or 1.0
+    axis = Axis(min(ends) - room, max(ends) + room)
+    rows = [_row(row, table, axis, notes, [records[path] for path in row.paths]) for row in table.rows]
+    first = records[table.rows[0].paths[0]]
+    return {
+        "table": table,
+        "first": first,
+        "id": f"table-{number}",
+        "name": (table.task, table.version, first.cell.track),
+        "sessions": len({row.latency.session for row in table.rows if row.latency}),
+        "axis": axis,
+        "rows": rows,
+        "groups": [(role, list(group)) for role, group in groupby(rows, key=lambda row: str(row["role"]))],
+        "notes": notes,
+    }
+
+
+def _row(row: Row, table: Table, axis: Axis, notes: Footnotes, records: Sequence[Record]) -> dict[str, Any]:
+    newest, first = max(records, key=_finished), min(records, key=lambda record: record.cell.seed)
+    verdict, difference, plot = None, Value("–"), None
+    if row.difference:
+        low, middle, high = row.difference
+        verdict = "above" if low > 0 else "below" if high < 0 else "same"
+        difference = Value(_points(middle), (f"[{_points(low)}, {_points(high)}]",))
+        plot = [axis.x(100 * end) for end in (low, middle, high)]
+    elif not row.is_best_floor:
+        difference = notes.missing(row.difference_absent or NO_REASON)
+    return {
+        **{name: getattr(row, name) for name in ("label", "title", "role", "note", "seeds", "is_best_floor")},
+        "score": Value(f"{100 * row.score:.1f}", (f"[{', '.join(f'{100 * end:.1f}' for end in row.score_ci95)}]",)),
+        "difference": difference,
+        "verdict": verdict,
+        "plot": plot,
+        "costs": [
+            _per_query(row, table, notes, newest),
+            _latency(row, table, notes, newest),
+            *(_paid(getattr(row, verb), notes, first, f"cost.{verb}") for verb in ("once", "per_upgrade")),
+        ],
+    }
+
+
+def _per_query(row: Row, table: Table, notes: Footnotes, record: Record) -> Value:
+    flops = row.per_query.flops
+    if flops.total is None:
+        reason = f"no FLOP count is known for {', '.join(flops.uncounted_ops)}" if flops.uncounted_ops else NO_REASON
+        return notes.missing(_why(record, "cost.per_query.flops.total", reason))
+    floors = [other.per_query.flops for other in table.rows if other.role == "floor"]
+    # The floor that runs the target and nothing else: told by its members, since no method is known by name here.
+    target = next((floor.total for floor in floors if set(floor.by_member) == {"target"}), None)
+    return Value(_number(flops.total / 1e9), (f"{flops.total / target:.2f} × target",) if target else ())
+
+
+def _latency(row: Row, table: Table, notes: Footnotes, record: Record) -> Value:
+    path, latency = "cost.per_query.latency", row.latency
+    if latency is None:
+        return notes.missing("batch 1 was not timed" if row.per_query.latency else _why(record, path))
+    small, marks = [f"on {record.environment.hardware}"] if len(table.hardware) > 1 else [], []
+    if latency.ratio_to_target:
+        low, middle, high = latency.ratio_to_target
+        small += [f"{middle:.2f} × target", f"[{low:.2f}, {high:.2f}]"]
+    else:
+        marks.append(notes.number(f"ratio to the target: {_why(record, f'{path}.*.ratio_to_target')}"))
+    if not latency.valid:
+        marks.append(notes.number(f"not a valid timing: {'; '.join(latency.reasons) or NO_REASON}"))
+    return Value(_number(latency.p50_ms), tuple(small), tuple(marks))
+
+
+def _paid(term: CostTerm, notes: Footnotes, record: Record, path: str) -> Value:
+    if not term.train_flops and not term.examples and (term.seconds or 0.0) < FREE_SECONDS:
+        return Value("none")
+    times = [] if term.seconds is None else [_duration(term.seconds)]
+    small = (*times, *(["shared with other cells"] if term.reused else []))
+    if term.train_flops is None:
+        return Value("–", small, (notes.number(f"training FLOPs: {_why(record, f'{path}.train_flops')}"),))
+    unit, size = next(((u, s) for u, s in (("P", 1e15), ("T", 1e12)) if term.train_flops >= s), ("G", 1e9))
+    return Value(f"{_number(term.train_flops / size)} {unit}FLOPs", small)
+
+
+def _why(record: Record, path: str, otherwise: str = NO_REASON) -> str:
+    """What the record says about a value that is absent: under its own path or that of something around it."""
+    around = accumulate(path.split("."), "{}.{}".format)
+    return next((record.absent[name] for name in reversed([*around]) if name in record.absent), otherwise)
+
+
+def _finished(record: Record) -> tuple[str, str]:
+    return record.provenance.finished, record.cell.id
+
+
+def _points(difference: float) -> str:
+    # An end just beside 0 must not look like 0: on it hangs the verdict.
+    digits = 2 if abs(difference) < 0.0005 else 1
+    return f"{100 * difference:+.{digits}f}".replace("-", "−") if difference else "0.0"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
+
+
+def _duration(seconds: float) -> str:
+    size, unit = next((pair for pair in ((3600, "h"), (60, "min")) if seconds >= 2 * pair[0]), (1, "s"))
+    return f"{_number(seconds / size)} {unit}"

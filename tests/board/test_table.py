@@ -1,0 +1,328 @@
+"""Records → tables: what is compared, with whom, and what is left out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prt_bench.board.rows import flat_rows
+from prt_bench.board.table import Row, Table, find_records, tables
+from prt_bench.errors import RequestError
+from prt_bench.stats import wilson_interval
+
+N = 200
+File = Callable[..., Path]
+TERM = {"train_flops": 7, "seconds": 1.0, "examples": 3}
+PER_QUERY = {
+    "unit": "image",
+    "shape": {},
+    "flops": {"total": 2_000_000_000, "by_member": {}, "calls": {}, "rule": 0, "rule_elementwise": 0},
+    "params": {"total": 5, "by_member": {}},
+    "memory": {"weights": 20},
+    "latency": None,
+}
+ENVIRONMENT = {
+    "hardware": "h", "device": "cpu", "processor": "p", "threads": 1, "memory_bytes": 1, "system": "s", "python": "3",
+}  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> File:
+    """Files a record with its predictions: `right` says which of the items the method got right."""
+    count = 0
+
+    def filed(
+        method: str,
+        right: Sequence[bool] | np.ndarray[Any, Any] | int,
+        role: str = "method",
+        *,
+        seed: int = 0,
+        params: dict[str, Any] | None = None,
+        recipe: dict[str, Any] | None = None,
+        status: str = "ok",
+        partial: bool = False,
+        primary: str = "top1",
+        pair: tuple[str, str] = ("old", "new"),
+        task: dict[str, str] | None = None,
+        models: dict[str, str] | None = None,
+        source: str = "m",
+        ids: Sequence[str] | None = None,
+        labels: Sequence[int] | None = None,
+        latency: list[dict[str, Any]] | None = None,
+        finished: str = "2026-01-01T00:00:01Z",
+    ) -> Path:
+        nonlocal count
+        count += 1
+        hits = np.arange(N) < right if isinstance(right, int) else np.asarray(right)
+        told = list(labels) if labels is not None else [index % 2 for index in range(len(hits))]
+        name = f"{count:03d}-{method}"
+        path = tmp_path / "results" / "+".join(pair) / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metric = {"value": float(hits.mean()), "ci95": list(wilson_interval(int(hits.sum()), len(hits)))}
+        quality = {
+            "primary": primary,
+            "metrics": {primary: {**metric, "n": len(hits), "split": "test"}},
+            "nll": None,
+            "nll_calibrated": None,
+            "ece": None,
+            "predictions": f"{name}.predictions.csv",
+        }
+        sha = {"version": "1", "data_sha256": "d", "split_sha256": "s", "template_sha256": "t", **(task or {})}
+        record = {
+            "cell": {
+                "id": name, "pair": {"source": pair[0], "target": pair[1]}, "task": "digits", "method": method,
+                "role": role, "seed": seed, "params": params or {}, "recipe": recipe or {},
+            },
+            "status": status,
+            "quality": quality if status == "ok" else None,
+            "cost": {"once": TERM, "per_upgrade": TERM, "per_query": {**PER_QUERY, "latency": latency}},
+            "environment": ENVIRONMENT,
+            "provenance": {
+                "models": {
+                    alias: {
+                        "revision": None, "sha256": (models or {}).get(alias, alias), "head_sha256": None,
+                        "preprocessing_sha256": None,
+                    }
+                    for alias in pair
+                },
+                "task": sha, "method_source_sha256": source, "git": None, "packages": {}, "request": "",
+                "started": "2026-01-01T00:00:00Z", "finished": finished,
+            },
+            "partial": partial,
+        }  # fmt: skip
+        path.write_text(json.dumps(record), encoding="utf-8")
+        with path.with_name(quality["predictions"]).open("w", encoding="utf-8", newline="") as out:
+            writer = csv.writer(out)
+            writer.writerow(["id", "label", "prediction", "log_prob_label"])
+            for index, (hit, label) in enumerate(zip(hits, told, strict=True)):
+                writer.writerow([ids[index] if ids else f"test/{index}", label, label if hit else label + 1, "-0.5"])
+        return path
+
+    return filed
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[[], list[Table]]:
+    return lambda: tables(find_records(tmp_path))
+
+
+@pytest.fixture
+def one(made: Callable[[], list[Table]]) -> Callable[[], tuple[Table, dict[str, Row]]]:
+    """The only table, and its rows by label."""
+
+    def table() -> tuple[Table, dict[str, Row]]:
+        (only,) = made()
+        return only, {row.label: row for row in only.rows}
+
+    return table
+
+
+def test_methods_are_set_against_the_best_floor(file: File, one: Any) -> None:
+    file("zero_shot", 100, "floor")
+    file("untuned", 120, "floor")
+    file("prt", 150)
+    file("worse", 90)
+    file("full", 180, "reference")
+    table, rows = one()
+    assert table.best_floor == "untuned"
+    assert [row.label for row in table.rows] == ["zero_shot", "untuned", "worse", "prt", "full"]
+    assert [row.label for row in table.rows if row.is_best_floor] == ["untuned"]
+    low, middle, high = rows["prt"].difference
+    assert middle == pytest.approx(30 / N)
+    assert 0 < low < middle < high
+    low, middle, high = rows["worse"].difference
+    assert middle == pytest.approx(-30 / N)
+    assert low < middle < high < 0
+    assert rows["zero_shot"].difference[1] == pytest.approx(-20 / N)
+    assert rows["untuned"].difference is None
+    assert rows["untuned"].difference_absent == "this is the best floor"
+
+
+def test_a_difference_is_paired_by_item(file: File, one: Any) -> None:
+    """Five more items right and none lost is surer than fifty won and forty-five lost."""
+    base = np.arange(N) < 100
+    file("floor", base, "floor")
+    file("adds", np.arange(N) < 105)
+    file("trades", (np.arange(N) >= 45) & (np.arange(N) < 150))
+    _, rows = one()
+    widths = {name: rows[name].difference[2] - rows[name].difference[0] for name in ("adds", "trades")}
+    assert rows["adds"].difference[1] == pytest.approx(rows["trades"].difference[1])
+    assert widths["trades"] > 3 * widths["adds"]
+
+
+def test_seeds_of_one_method_are_one_row(file: File, one: Any) -> None:
+    for seed, floor, prt in ((0, 100, 140), (1, 102, 150), (2, 98, 160)):
+        file("floor", floor, "floor", seed=seed)
+        file("prt", prt, seed=seed)
+    _, rows = one()
+    assert rows["prt"].seeds == [0, 1, 2]
+    assert rows["prt"].score == pytest.approx(0.75)
+    low, high = rows["prt"].score_ci95
+    assert low < 0.75 < high
+    assert rows["prt"].difference[1] == pytest.approx(0.25)
+    assert len(rows["prt"].paths) == 3
+
+
+def test_only_seeds_in_common_are_compared(file: File, one: Any) -> None:
+    file("floor", 100, "floor", seed=0)
+    file("prt", 120, seed=0)
+    file("prt", 200, seed=1)
+    file("late", 150, seed=5)
+    _, rows = one()
+    assert rows["prt"].difference[1] == pytest.approx(20 / N)
+    assert rows["late"].difference is None
+    assert rows["late"].difference_absent == "no seed in common with the best floor"
+
+
+def test_partial_and_failed_records_are_in_no_table(file: File, made: Any) -> None:
+    file("floor", 100, "floor", partial=True)
+    file("prt", 120, status="failed")
+    file("other", 120, status="skipped")
+    assert made() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": {"version": "2"}},
+        {"task": {"version": "1+local.01234567"}},
+        {"task": {"data_sha256": "other"}},
+        {"task": {"split_sha256": "other"}},
+        {"task": {"template_sha256": "other"}},
+        {"models": {"old": "other weights"}},
+        {"pair": ("old", "newer")},
+        {"primary": "mean_per_class"},
+    ],
+    ids=str,
+)
+def test_what_may_not_be_compared_is_in_another_table(file: File, made: Any, change: dict[str, Any]) -> None:
+    file("floor", 100, "floor")
+    file("prt", 120, **change)
+    found = made()
+    assert [[row.label for row in table.rows] for table in found].count(["prt"]) == 1
+    assert len(found) == 2
+    (row,) = next(table for table in found if table.rows[0].label == "prt").rows
+    assert row.difference is None
+    assert row.difference_absent == "no floor was run on this pair and task"
+
+
+def test_differing_test_items_give_no_difference_but_a_reason(file: File, one: Any) -> None:
+    file("floor", 100, "floor")
+    file("prt", 120, ids=[f"other/{index}" for index in range(N)])
+    _, rows = one()
+    assert rows["prt"].difference is None
+    assert rows["prt"].difference_absent == "the test items differ from the best floor's"
+    assert rows["prt"].score == pytest.approx(0.6)
+
+
+def test_two_settings_of_a_method_both_stay_and_are_told_apart(file: File, made: Any) -> None:
+    file("floor", 100, "floor")
+    file("eft", 120, params={"alpha": 0.5})
+    file("eft", 130, params={"alpha": 1.0})
+    (table,) = made()
+    assert [(row.label, row.note) for row in table.rows] == [("floor", ""), ("eft", "alpha=0.5"), ("eft", "alpha=1.0")]
+    assert [row["note"] for row in flat_rows([table])] == ["", "alpha=0.5", "alpha=1.0"]
+
+
+@pytest.mark.parametrize("change", ["recipe", "source"])
+def test_rows_that_no_setting_tells_apart_are_named_by_their_records(file: File, made: Any, change: str) -> None:
+    for number in range(3):
+        value = {"recipe": {"new": {"steps": number}}, "source": f"code {number}"}[change]
+        file("prt", 120 + number, params={"alpha": 1.0}, **{change: value})
+    (table,) = made()
+    assert [row.note for row in table.rows] == [f"alpha=1.0, record 00{number}-prt" for number in (1, 2, 3)]
+
+
+def test_a_method_that_stands_alone_needs_no_note(file: File, one: Any) -> None:
+    file("prt", 120, params={"alpha": 1.0})
+    assert one()[1]["prt"].note == ""
+
+
+def test_classes_weigh_the_same_where_the_task_says_so(file: File, one: Any) -> None:
+    """150 of 160 right in one class, 10 of 40 in the other."""
+    labels = [0] * 160 + [1] * 40
+    file("floor", [True] * 160 + [False] * 40, "floor", labels=labels, primary="mean_per_class")
+    right = [True] * 150 + [False] * 10 + [True] * 10 + [False] * 30
+    file("prt", right, labels=labels, primary="mean_per_class", seed=0)
+    file("prt", right, labels=labels, primary="mean_per_class", seed=1)
+    table, rows = one()
+    assert table.primary == "mean_per_class"
+    assert rows["floor"].score == pytest.approx(0.5)
+    assert rows["prt"].score == pytest.approx((150 / 160 + 10 / 40) / 2)
+    assert rows["prt"].difference[1] == pytest.approx((150 / 160 + 10 / 40) / 2 - 0.5)
+
+
+def test_a_row_shows_its_latest_record_and_the_headline_batch(file: File, one: Any) -> None:
+    def rows_of(first_ms: float) -> list[dict[str, Any]]:
+        row = {"session": "s", "p90_ms": None, "ratio_to_target": [1.9, 2.0, 2.1], "valid": True}
+        return [{**row, "batch_size": 32, "p50_ms": 99.0}, {**row, "batch_size": 1, "p50_ms": first_ms}]
+
+    file("prt", 100, seed=0, latency=rows_of(5.0), finished="2026-01-02T00:00:00Z")
+    file("prt", 100, seed=1, latency=rows_of(7.0), finished="2026-01-01T00:00:00Z")
+    table, rows = one()
+    assert rows["prt"].latency.p50_ms == 5.0
+    assert rows["prt"].gflops == 2.0
+    (flat,) = flat_rows([table])
+    assert (flat["ms"], flat["ratio_to_target"], flat["seeds"], flat["n"]) == (5.0, 2.0, 2, N)
+
+
+def test_tables_do_not_depend_on_the_order_of_the_files(file: File, tmp_path: Path) -> None:
+    for seed in range(2):
+        file("floor", 100, "floor", seed=seed)
+        file("prt", 120 + seed, seed=seed)
+        file("eft", 110, params={"alpha": 1.0}, seed=seed, pair=("old", "newer"))
+    filed = find_records(tmp_path)
+    assert flat_rows(tables(filed)) == flat_rows(tables(filed[::-1]))
+
+
+def predictions(path: Path) -> Path:
+    return path.with_name(path.stem + ".predictions.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "not a predictions file"),
+        ("id,label\n1,2\n", "not a predictions file"),
+        ("id,label,prediction\nx,cat,dog\n", "not a predictions file"),
+        ("id,label,prediction\nx\n", "not a predictions file"),
+        ("id,label,prediction\n", "holds 0 answers, its record .* says 200"),
+        ("", "holds 0 answers, its record .* says 200"),
+        ("id,label,prediction\nx,1,1\n", "holds 1 answers, its record .* says 200"),
+    ],
+)
+def test_damaged_predictions_are_named(file: File, made: Any, content: str | None, message: str) -> None:
+    path = predictions(file("prt", 120))
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(RequestError, match=message) as caught:
+        made()
+    assert str(path) in str(caught.value)
+
+
+def test_seeds_that_answered_different_tests_are_refused(file: File, made: Any) -> None:
+    file("prt", 120, seed=0)
+    other = file("prt", 120, seed=1, ids=[f"other/{index}" for index in range(N)])
+    with pytest.raises(RequestError, match="other test items than the same method's other seeds") as caught:
+        made()
+    assert str(predictions(other)) in str(caught.value)
+
+
+def test_a_folder_without_results_says_what_makes_some(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="holds no results yet; `prt-bench run` makes some"):
+        find_records(tmp_path / "nothing")
+
+
+def test_a_file_that_is_no_record_is_named(file: File, tmp_path: Path) -> None:
+    path = file("prt", 120)
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(RequestError, match=r"001-prt\.json: cell: Field required"):
+        find_records(tmp_path)
