@@ -83,9 +83,9 @@ def cost(
 
 def _print(session: CostSession, console: Console) -> None:
     table = RichTable(title=escape(f"{session.pair}, {session.weights} weights, per image"), title_justify="left")
-    table.add_column("method")
-    for name in ("GFLOPs", "parameters", "batch", "p50 ms", "p90 ms", "× target"):
-        table.add_column(name, justify="right")
+    table.add_column("method", overflow="fold", min_width=16)
+    for name in ("GFLOPs", "params, M", "batch", "ms", "× target"):
+        table.add_column(name, justify="right", no_wrap=True)
     for label, entry in session.compositions.items():
         for row in entry.latency:
             total = entry.flops.total
@@ -93,10 +93,9 @@ def _print(session: CostSession, console: Console) -> None:
             table.add_row(
                 escape(label),
                 "–" if total is None else f"{total / 1e9:.6g}",
-                f"{entry.params_count.total:,}",
+                f"{entry.params_count.total / 1e6:.3g}",
                 str(row.batch_size),
                 f"{row.p50_ms:.2f}",
-                "–" if row.p90_ms is None else f"{row.p90_ms:.2f}",
                 f"{middle:.2f} [{low:.2f}, {high:.2f}]",
             )
     console.print(table)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prt_bench.board.rows import COLUMNS, SHOWN, flat_rows, guarded, latex, markdown
+from prt_bench.board.rows import COLUMNS, SHOWN, csv_text, flat_rows, guarded, latex, markdown
 from prt_bench.board.table import Row, Table
 from prt_bench.records import CostTerm, Flops, LatencyRow, Memory, PairNames, ParameterCount, PerQuery
 
@@ -42,18 +42,19 @@ def row(label: str = "prt", note: str = "", total: int | None = 4_000, **changes
 
 def table(*rows: Row) -> Table:
     pair = PairNames(source="old", target="new")
-    return Table(pair, "digits", "1", "top1", 400, True, ["h"], list(rows))
+    return Table(pair, "digits", "1", "top1", 400, "d" * 64, "paper", True, ["h"], list(rows))
 
 
 def test_a_row_has_every_column_with_its_value() -> None:
     (flat,) = flat_rows([table(row(note="alpha=1.0"))])
     assert tuple(flat) == COLUMNS
     assert flat == {
-        "source": "old", "target": "new", "task": "digits", "version": "1", "method": "prt", "note": "alpha=1.0",
-        "role": "method", "seeds": 2, "n": 400, "metric": "top1", "score": 0.75, "score_low": 0.7, "score_high": 0.8,
-        "difference": 0.05, "difference_low": 0.01, "difference_high": 0.09, "difference_absent": None,
-        "flops": 4_000, "ms": 3.25, "ratio_to_target": 1.5, "once_flops": None, "once_seconds": 12.5,
-        "upgrade_flops": 0, "upgrade_seconds": 0.0, "embedded": True,
+        "source": "old", "target": "new", "task": "digits", "version": "1", "data_sha256": "d" * 64, "track": "paper",
+        "embedded": True, "method": "prt", "title": "prt", "note": "alpha=1.0", "role": "method", "seeds": 2, "n": 400,
+        "metric": "top1", "score": 0.75, "score_low": 0.7, "score_high": 0.8, "difference": 0.05,
+        "difference_low": 0.01, "difference_high": 0.09, "difference_absent": None, "flops": 4_000, "ms": 3.25,
+        "ratio_to_target": 1.5, "ratio_low": 1.4, "ratio_high": 1.6, "latency_valid": True, "once_flops": None,
+        "once_seconds": 12.5, "once_reused": False, "upgrade_flops": 0, "upgrade_seconds": 0.0, "upgrade_reused": False,
     }  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def test_what_was_not_measured_is_empty_and_not_zero() -> None:
     bare = row(total=None, difference=None, difference_absent="no floor")
     bare.per_query = bare.per_query.model_copy(update={"latency": None})
     (flat,) = flat_rows([table(bare)])
-    for name in ("difference", "difference_low", "difference_high", "flops", "ms", "ratio_to_target"):
+    for name in ("difference", "difference_low", "difference_high", "flops", "ms", "ratio_to_target", "latency_valid"):
         assert flat[name] is None
     assert flat["difference_absent"] == "no floor"
     assert "None" not in markdown([flat]) + latex([flat])
@@ -120,13 +121,10 @@ def test_numbers_are_short_and_exact_enough() -> None:
     assert "| 0.6667 | 0.05 | 0.01 | 0.09 | 4000 | 3.25 |" in text
 
 
-def test_guarded_rows_are_read_back_from_csv() -> None:
-    flat = flat_rows([table(row("=prt", 'a "quoted", note'))])
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: guarded(value) for name, value in entry.items()} for entry in flat)
-    (read,) = csv.DictReader(io.StringIO(out.getvalue()))
+def test_csv_is_read_back_with_its_formulas_disarmed() -> None:
+    (read,) = csv.DictReader(io.StringIO(csv_text(flat_rows([table(row("=prt", 'a "quoted", note'))]))))
+    assert tuple(read) == COLUMNS
     assert read["method"] == "'=prt"
     assert read["note"] == 'a "quoted", note'
     assert float(read["score"]) == 0.75
+    assert read["once_flops"] == ""

@@ -239,6 +239,16 @@ def test_rows_that_no_setting_tells_apart_are_named_by_their_records(file: File,
     assert [row.note for row in table.rows] == [f"alpha=1.0, record 00{number}-prt" for number in (1, 2, 3)]
 
 
+def test_the_same_seed_measured_again_is_a_row_of_its_own(file: File, made: Any) -> None:
+    file("prt", 120, finished="2026-01-01T00:00:00Z")
+    file("prt", 130, finished="2026-02-01T00:00:00Z")
+    (table,) = made()
+    assert [(row.score, row.seeds, row.note) for row in table.rows] == [
+        (0.6, [0], "record 001-prt"),
+        (0.65, [0], "record 002-prt"),
+    ]
+
+
 def test_a_method_that_stands_alone_needs_no_note(file: File, one: Any) -> None:
     file("prt", 120, params={"alpha": 1.0})
     assert one()[1]["prt"].note == ""
