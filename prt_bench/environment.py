@@ -13,8 +13,9 @@ import psutil
 
 from prt_bench.records import Environment
 
-__all__ = ["describe", "git_revision", "now", "packages"]
+__all__ = ["describe", "git_revision", "impersonal", "now", "packages"]
 
+PATHS = re.compile(r"(?<![\w:/.])(?:~|\.\.|[A-Za-z]:)?(?:[\\/][^\s\\/:;,'\"()=]+)*[\\/](?P<last>[^\s\\/:;,'\"()=]*)")
 RECORDED = (
     "prt-bench",
     "torch",
@@ -70,6 +71,11 @@ def git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return run.stdout.strip()
+
+
+def impersonal(text: str) -> str:
+    """Text for a record: of absolute paths and paths above this folder only the last part is kept."""
+    return PATHS.sub(lambda found: found.group("last") or "…", text)
 
 
 def now() -> str:

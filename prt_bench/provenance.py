@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from prt_bench.api import Network
-from prt_bench.environment import describe, git_revision, now, packages
+from prt_bench.environment import describe, git_revision, impersonal, now, packages
 from prt_bench.files import digest, write_atomically
 from prt_bench.models import weights_sha256
 from prt_bench.plan import Plan, PlannedCell
@@ -39,7 +39,7 @@ def provenance(plan: Plan, planned: PlannedCell, networks: Mapping[str, Network]
         method_source_sha256=planned.method.source_sha256,
         git=git_revision(),
         packages=packages(),
-        request=plan.request.words,
+        request=impersonal(plan.request.words),
         started=started,
         finished=now(),
     )
@@ -69,7 +69,7 @@ def failed_record(plan: Plan, planned: PlannedCell, failure: Failure, started: s
     return Record(
         cell=planned.cell,
         status="failed",
-        error=failure,
+        error=failure.model_copy(update={"message": impersonal(failure.message)}),
         quality=None,
         cost=None,
         environment=describe(plan.request.device),

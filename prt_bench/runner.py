@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from prt_bench.data.folder import Progress
-from prt_bench.environment import now
+from prt_bench.environment import impersonal, now
 from prt_bench.errors import RequestError
 from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
 from prt_bench.plan import Plan, PlannedCell, RunRequest
@@ -139,7 +139,7 @@ def _session(
         arguments = (alike, options.batch_sizes, options.session_seconds)
         return str(executor.call("session", *arguments, report=watcher.progress)), ""
     except WorkFailed as error:
-        return None, f"the cost session failed: {error.message}"
+        return None, f"the cost session failed: {impersonal(error.message)}"
     except WorkerDied as error:
         return None, f"the cost session failed: {error}"
 
