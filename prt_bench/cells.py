@@ -106,9 +106,8 @@ class CellWorker:
         return record
 
     def _verbs(self, planned: PlannedCell, recipes: Mapping[str, Recipe], store: Store) -> Ported:
-        """`fit`, then `port`. Neither sees the strengths, so a sweep of them costs no training."""
-        chosen = planned.method.method
-        method = type(chosen)(**{name: chosen.params[name] for name in chosen.card.settings})
+        """`fit`, then `port`."""
+        method = planned.method.for_verbs()
         source, target = planned.source, planned.target
         only_source = {source.card.alias: recipes[source.card.alias]}
 

@@ -28,6 +28,9 @@ def compose(composition: Composition, outputs: Callable[[str, Model], torch.Tens
         if difference:
             raise CellError(f"members {first_name} and {name} have different output spaces: {difference}")
         given[name] = outputs(name, model).float()
+        if given[name].ndim != 2 or given[name].shape[1] != len(model.space.labels):
+            shape = tuple(given[name].shape)
+            raise CellError(f"member {name} gives shape {shape}; its output space has {len(model.space.labels)} labels")
     combined = composition.rule(given)
     expected = given[first_name].shape
     if combined.shape != expected:

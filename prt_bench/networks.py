@@ -14,7 +14,7 @@ import torch
 
 from prt_bench.api import Model, Network, Places
 from prt_bench.data.examples import Examples
-from prt_bench.errors import CellError
+from prt_bench.errors import CellError, RequestError
 from prt_bench.files import digest
 from prt_bench.registry import Registry
 from prt_bench.store import Store
@@ -78,7 +78,7 @@ class Networks:
         self.registry = registry
         self.places = places
         self.store = store
-        self.device = torch.device(device)
+        self.device = _device(device)
         self.report = report
         self.weights = weights
         self._networks: OrderedDict[str, Network] = OrderedDict()
@@ -147,6 +147,16 @@ class Networks:
             parts.append(module(inputs.batch(indices).to(self.device)).float().cpu())
             self.report(f"{model.name} reads", min(int(indices[-1]) + 1, len(inputs)), len(inputs))
         return torch.cat(parts)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise RequestError(f"--device {name}: cannot be used here ({reason}); use --device cpu") from None
+    return device
 
 
 def batches(count: int, size: int) -> Iterator[torch.Tensor]:

@@ -116,7 +116,7 @@ class Plan:
         unknown: list[str] = []
         for planned in cells:
             tools = PlanTools(self.store, planned.recipes, planned.cell.seed, self.request.device)
-            method = planned.method.method
+            method = planned.method.for_verbs()
             try:
                 artifact = method.fit(planned.source, verb_data(planned, "fit"), tools)
                 method.port(artifact, planned.source, planned.target, verb_data(planned, "port"), tools)

@@ -41,6 +41,11 @@ class MethodRequest:
     def name(self) -> str:
         return self.method.card.name
 
+    def for_verbs(self) -> Method:
+        """The method as `fit` and `port` meet it: default strengths, so that a sweep of them trains nothing."""
+        chosen = self.method
+        return type(chosen)(**{name: chosen.params[name] for name in chosen.card.settings})
+
     @property
     def label(self) -> str:
         """Name and the parameters that differ from their defaults, as the command line would write them."""

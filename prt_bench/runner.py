@@ -68,7 +68,9 @@ def run_plan(plan: Plan, watcher: Watcher, options: RunOptions) -> Outcome:
         return outcome
     executor = LocalExecutor(partial(open_worker, plan.request.model_dump_json()))
     try:
-        for group in _groups(cells):
+        groups = _groups(cells)
+        for number, group in enumerate(groups):
+            watcher.progress("loading models", number, len(groups))
             _prepare(executor, group[0], watcher)
         sessions: dict[str, tuple[str | None, str]] = {}
         for number, planned in enumerate(cells, start=1):

@@ -92,6 +92,8 @@ class Toolbox:
 
     def tune_key(self, model: Model, view: View, frozen: Mapping[str, Model], rule: Rule | None) -> str:
         """Digest of all that a tuned network is made from."""
+        if rule is not None and not isinstance(rule, Rule):
+            raise CellError("tools.tune: a rule to train through is a `Rule` with a `spec`, so that it can be keyed")
         held = {name: other.key for name, other in frozen.items()}
         through = None if rule is None else dict(rule.spec())
         recipe = self.recipe(model).model_dump()
