@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prt_bench.api import CellError, WeightedSum
+from prt_bench.api import CellError, Network, WeightedSum
 from prt_bench.networks import tunable
 from prt_bench.tasks import Recipe
 from prt_bench.training import learning_rate, tune
@@ -127,3 +127,17 @@ def test_a_method_without_its_artifact_is_told_so(bench: Bench) -> None:
     eft = bench.method("eft")
     with pytest.raises(CellError, match="no artifact to load"):
         eft.attach(None, bench.model(SOURCE), bench.model(SOURCE))
+
+
+def test_what_a_family_freezes_is_not_tuned() -> None:
+    class TwoParts(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = torch.nn.Linear(2, 2)
+            self.head = torch.nn.Linear(2, 2)
+
+    def names(*frozen: str) -> set[str]:
+        return set(tunable(Network(TwoParts(), lambda images: torch.zeros(1), frozen=frozen)))
+
+    assert names() == {"body.weight", "body.bias", "head.weight", "head.bias"}
+    assert names("head") == {"body.weight", "body.bias"}
