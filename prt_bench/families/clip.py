@@ -116,7 +116,8 @@ def _create(card: ModelCard, weights: Literal["real", "random", "meta"], places:
         # The file is named, never a tag: by tag open_clip neither pins a revision nor refuses pickled weights.
         file = None if card.architecture == LOCAL_DIR else str(path)
         try:
-            with _quiet():
+            # Initial weights that are overwritten at once would still move the caller's random numbers.
+            with _quiet(), torch.random.fork_rng(devices=[]):
                 model = open_clip.create_model(name, pretrained=file, require_pretrained=True, **options)
         except (AssertionError, RuntimeError, KeyError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:160]
