@@ -4,7 +4,10 @@ from prt_bench.api import Artifact, Composition, Data, Method, MethodCard, Model
 
 
 class PortableRewardTuning(Method):
-    """Train π ∝ p_S · exp(r / λ), use log p_T + w · r: Chijiwa et al., ICML 2025, eqs. 6, 7 and 10."""
+    """Train π ∝ p_S · exp(r / λ), use log p_T + (w / λ) · r: Chijiwa et al., ICML 2025, eqs. 6, 7 and 10.
+
+    Published: λ = w = 1. Other values are an extension.
+    """
 
     card = MethodCard(
         name="prt",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = [
+    "VIEWS",
     "Artifact",
     "CellError",
     "Composition",
@@ -174,6 +175,10 @@ class Example:
     id: str
     image: Image
     label: int | None
+
+
+VIEWS = {"train": "train", "validation": "validation", "unlabelled": "train"}
+"""View that a verb may declare → the role of the task whose examples it shows."""
 
 
 class View(Protocol):
@@ -381,7 +386,10 @@ class Family(ABC):
         own = OutputSpace(card.labels, space.templates)
         difference = own.difference(space)
         if difference:
-            raise RequestError(f"model {card.alias} has another output space than the task: {difference}")
+            raise RequestError(
+                f"model {card.alias} has another output space than the task: {difference}; its labels are fixed, so "
+                "use a task file that lists the same classes in the model's order"
+            )
         return own
 
     @abstractmethod

@@ -17,6 +17,7 @@ from prt_bench.composing import compose
 from prt_bench.costs import ABSENT, CompositionMeter, Timed
 from prt_bench.data.examples import Examples
 from prt_bench.environment import describe, now
+from prt_bench.errors import CellError
 from prt_bench.files import digest, write_atomically
 from prt_bench.meters import quality
 from prt_bench.networks import Networks, Progress
@@ -62,6 +63,7 @@ class CellWorker:
         """The cell's composition on artifacts of zero steps, kept in `scratch`: the right shape, at no training."""
         recipes = {alias: recipe.model_copy(update={"steps": 0}) for alias, recipe in planned.recipes.items()}
         composition = self._attached(planned, self._verbs(planned, recipes, scratch))
+        self.meter.measure(composition)
         method = planned.method
         return Timed(method.label, method.name, method.method.params, method.source_sha256, composition)
 
@@ -148,19 +150,31 @@ class CellWorker:
             artifact = tools.artifact(note["artifact"]) if note["artifact"] else None
             if artifact is None or artifact.path.is_file():
                 cost = CostTerm.model_validate(note["cost"])
-                return artifact, cost.model_copy(update={"reused": bool(cost.examples or note["artifact"])})
+                # What was merely passed on had been paid by another verb.
+                made_here = note["artifact"] is not None and note["artifact"] not in made_from
+                return artifact, cost.model_copy(update={"reused": bool(cost.examples) or made_here})
         started = time.perf_counter()
         artifact = run(data, tools)
+        if artifact is not None and not isinstance(artifact, Artifact):
+            kind = type(artifact).__name__
+            raise CellError(f"method {planned.method.name}: {verb} returned a {kind}, not an Artifact or None")
         read = {role: len(view.read) for role, view in views.items() if isinstance(view, TaskView)}
         cost = tools.ledger.term(time.perf_counter() - started, read)
         store.put_note(key, {"artifact": artifact.key if artifact else None, "cost": cost.model_dump()})
         return artifact, cost
 
     def _attached(self, planned: PlannedCell, verbs: Ported) -> Composition:
-        return planned.method.method.attach(verbs.ported, planned.source, planned.target)
+        found = planned.method.method.attach(verbs.ported, planned.source, planned.target)
+        if not isinstance(found, Composition):
+            raise CellError(
+                f"method {planned.method.name}: attach returned a {type(found).__name__}, not a Composition"
+            )
+        return found
 
     def _logits(self, composition: Composition, examples: Examples) -> NDArray[np.float64]:
         logits = compose(composition, lambda _, model: self.networks.outputs(model, examples).logits)
+        if not bool(torch.isfinite(logits).all()):
+            raise CellError("the rule gives values that are no numbers")
         return logits.double().numpy()
 
     def _per_query(self, composition: Composition, planned: PlannedCell, latency: list[LatencyRow] | None) -> PerQuery:

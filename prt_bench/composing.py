@@ -31,7 +31,10 @@ def compose(composition: Composition, outputs: Callable[[str, Model], torch.Tens
         if given[name].ndim != 2 or given[name].shape[1] != len(model.space.labels):
             shape = tuple(given[name].shape)
             raise CellError(f"member {name} gives shape {shape}; its output space has {len(model.space.labels)} labels")
-    combined = composition.rule(given)
+    try:
+        combined = composition.rule(given)
+    except KeyError as error:
+        raise CellError(f"the rule asks for a member {error}; the composition has {', '.join(given)}") from error
     expected = given[first_name].shape
     if combined.shape != expected:
         raise CellError(f"the rule gives shape {tuple(combined.shape)} where {tuple(expected)} is expected")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from prt_bench.api import Composition, Model, Network
+from prt_bench.api import Composition, Model, Network, WeightedSum
 from prt_bench.composing import compose
 from prt_bench.environment import describe, now, packages
 from prt_bench.files import digest
@@ -118,18 +118,25 @@ def measure_session(
     shapes = {model.key: meter.input_shape(model) for model in members}
     rows: dict[str, list[LatencyRow]] = {entry.label: [] for entry in entries}
     floor: dict[str, float] = {}
+    skipped: list[str] = []
+    seconds_per_image = 0.0
     for done, batch_size in enumerate(batch_sizes):
         report(f"timing {pair} at batch {batch_size}", done, len(batch_sizes))
         systems = {
             name: _system(composition, built, shapes, batch_size, networks.device)
             for name, composition in compositions.items()
         }
-        timings = interleave(systems, REFERENCE, max_seconds / len(batch_sizes))
+        share = max_seconds / len(batch_sizes)
+        if seconds_per_image * batch_size > share:
+            skipped.append(f"batch {batch_size} was not timed: one pass of all would take more than {share:g} s")
+            continue
+        timings = interleave(systems, REFERENCE, share)
+        seconds_per_image = sum(percentile(times, 50) for times in timings.rounds.values()) / 1000 / batch_size
         floor[str(batch_size)] = ratio_interval(timings.rounds[REFERENCE_AGAIN], timings.rounds[REFERENCE])[1]
         for entry in entries:
             rows[entry.label].append(_row(session_id, batch_size, timings, same_as[entry.label]))
     report(f"timing {pair}", len(batch_sizes), len(batch_sizes))
-    reasons = sorted({reason for timed in rows.values() for row in timed for reason in row.reasons})
+    reasons = sorted({reason for timed in rows.values() for row in timed for reason in row.reasons}) + skipped
     target_model = next(iter(target.members.values()))
     return CostSession(
         id=session_id,
@@ -152,6 +159,10 @@ def measure_session(
             "compositions.*.flops.analytic": ABSENT["analytic"],
             "compositions.*.memory.kv": ABSENT["kv"],
             "compositions.*.memory.peak": ABSENT["peak"],
+            **{f"compositions.*.flops.{name}": ABSENT["text"] for name in ("prefill", "per_token")},
+            **{f"compositions.*.latency.*.{name}": ABSENT["text"] for name in ("ttft_ms", "tpot_ms", "tokens_per_s")},
+            "compositions.*.latency.*.p90_ms": "null where fewer than 64 rounds were timed",
+            "compositions.*.flops.total": "null where `uncounted_ops` names operations without a formula",
         },
     )
 
@@ -175,10 +186,11 @@ def _entry(entry: Timed, rows: list[LatencyRow], meter: CompositionMeter) -> Ses
 
 
 def _work(composition: Composition) -> str:
-    """Equal where two compositions do the same work: the same architectures under the same kind of rule."""
+    """Equal where two compositions surely do the same work: weighted sums over the same networks."""
     members = sorted(model.identity for model in composition.members.values())
-    kind = type(composition.rule)
-    return digest([members, kind.__module__, getattr(composition.rule, "__qualname__", kind.__qualname__)])
+    if isinstance(composition.rule, WeightedSum):
+        return digest(members)
+    return digest([members, id(composition)])
 
 
 def _system(

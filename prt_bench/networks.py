@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from prt_bench.store import Store
 
 __all__ = ["Inputs", "Networks", "Outputs"]
 
+log = logging.getLogger(__name__)
 BATCH_SIZE = 64
 KEPT_NETWORKS = 6
 KEPT_INPUT_BYTES = 2 * 1024**3
@@ -127,7 +129,11 @@ class Networks:
     def outputs(self, model: Model, examples: Examples) -> Outputs:
         """Logits of a model on examples, from the store where they are known."""
         key = digest(["outputs", model.key, examples.sha256, BATCH_SIZE, self.device.type, torch.__version__])
-        known = self.store.get("outputs", key)
+        try:
+            known = self.store.get("outputs", key)
+        except CellError as error:
+            log.warning("%s: it is made again", error)
+            known = None
         if known is not None:
             return Outputs(known["logits"], float(known["seconds"]), reused=True)
         inputs = self.inputs(model, examples)
@@ -135,7 +141,8 @@ class Networks:
         logits = self._run(model, inputs)
         seconds = time.perf_counter() - started
         if not bool(torch.isfinite(logits).all()):
-            raise CellError(f"{model.name}: outputs hold values that are no numbers; was the learning rate too high?")
+            hint = "; was the learning rate too high?" if model.artifact else ""
+            raise CellError(f"{model.name}: outputs hold values that are no numbers{hint}")
         self.store.put("outputs", key, {"logits": logits, "seconds": torch.tensor(seconds)}, {"model": model.name})
         return Outputs(logits, seconds, reused=False)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from prt_bench.api import Data, Model, Places
+from prt_bench.api import VIEWS, Data, Model, Places
 from prt_bench.data.folder import Progress
 from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.files import digest
@@ -133,14 +134,8 @@ def verb_data(planned: PlannedCell, verb: str) -> Data:
     """The views that a verb declared. The test split is in none."""
     views = {}
     for role in planned.method.method.card.needs.get(verb, ()):
-        if role not in VIEWS:
-            raise RequestError(f"method {planned.method.name}: unknown view {role!r}{did_you_mean(role, VIEWS)}")
         views[role] = TaskView(role, planned.task.roles[VIEWS[role]])
     return Data(views)
-
-
-VIEWS = {"train": "train", "validation": "validation", "unlabelled": "train"}
-"""View → the role whose examples it shows."""
 
 
 def suites(registry: Registry) -> Suites:
@@ -170,6 +165,10 @@ def make_plan(request: RunRequest, report: Progress) -> Plan:
     chosen = _choice(request, registry)
     pairs = [parse_pair(text, registry) for text in chosen.pairs]
     methods = [registry.method(text) for text in chosen.methods]
+    if len(set(pairs)) < len(pairs):
+        raise RequestError("--pair: the same pair is asked for twice")
+    if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", request.device):
+        raise RequestError(f"--device {request.device}: one of cpu, cuda, cuda:N, mps")
     if len({method.label for method in methods}) < len(methods):
         raise RequestError("--method: the same method with the same parameters is asked for twice")
     if chosen.seeds < 1:

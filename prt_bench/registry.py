@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from prt_bench.api import Family, Method, ModelCard, Params
+from prt_bench.api import VIEWS, Family, Method, ModelCard, Params
 from prt_bench.errors import RequestError, did_you_mean
 
 __all__ = ["MethodRequest", "Registry"]
@@ -139,6 +140,7 @@ class Registry:
         if not classes:
             raise RequestError(f"{origin}: holds no Method with a card and no Family; see `prt_bench.api`")
         for cls in classes:
+            _check_names(cls, origin)
             if issubclass(cls, Family):
                 if cls.name in self._families:
                     raise RequestError(
@@ -152,6 +154,22 @@ class Registry:
                         f"method {name} is registered twice: {self._methods[name].origin} and {origin}; rename one"
                     )
                 self._methods[name] = Registered(cls, origin, _source_sha256(cls))
+
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+"""Names become folders of the leaderboard."""
+
+
+def _check_names(cls: type[Method] | type[Family], origin: str) -> None:
+    name = cls.name if issubclass(cls, Family) else cls.card.name
+    if not NAME.fullmatch(name):
+        raise RequestError(f"{origin}: the name {name!r} may hold only small letters, digits, '.', '_' and '-'")
+    if issubclass(cls, Method):
+        for verb, views in cls.card.needs.items():
+            for view in views:
+                if verb not in ("fit", "port") or view not in VIEWS:
+                    known = f"fit and port may read {', '.join(VIEWS)}; the test split is in no view"
+                    raise RequestError(f"{origin}: method {name} needs {view!r} in {verb!r}: {known}")
 
 
 def _points(group: str) -> list[EntryPoint]:

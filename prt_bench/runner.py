@@ -35,6 +35,8 @@ class Watcher(Protocol):
 
     def finished(self, planned: PlannedCell, record: Record) -> None: ...
 
+    def warn(self, text: str) -> None: ...
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -74,11 +76,11 @@ def run_plan(plan: Plan, watcher: Watcher, options: RunOptions) -> Outcome:
             _prepare(executor, group[0], watcher)
         sessions: dict[str, tuple[str | None, str]] = {}
         for number, planned in enumerate(cells, start=1):
-            pair = str(planned.cell.pair)
-            if pair not in sessions:
-                sessions[pair] = _session(executor, plan, planned, watcher, options)
+            shape = f"{planned.cell.pair}, {len(planned.task.space.labels)} classes"
+            if shape not in sessions:
+                sessions[shape] = _session(executor, plan, planned, watcher, options)
             watcher.started(planned, number, len(cells))
-            record = _cell(executor, plan, planned, sessions[pair], watcher, options)
+            record = _cell(executor, plan, planned, sessions[shape], watcher, options)
             watcher.finished(planned, record)
             (outcome.failed if record.status == "failed" else outcome.done).append(record)
             if outcome.failed and options.fail_fast:
@@ -104,8 +106,8 @@ def foresee(plan: Plan, watcher: Watcher) -> tuple[dict[str, str], int, list[str
             "training", paths, report=watcher.progress, timeout=FORESEE_SECONDS
         )
         return found
-    except WorkerDied as error:
-        return {}, 0, [f"all of them: {error}"]
+    except (WorkerDied, WorkFailed) as error:
+        return {}, 0, [f"all of them: {error.message if isinstance(error, WorkFailed) else error}"]
     finally:
         executor.close()
 
@@ -133,17 +135,44 @@ def _prepare(executor: LocalExecutor, planned: PlannedCell, watcher: Watcher) ->
 def _session(
     executor: LocalExecutor, plan: Plan, planned: PlannedCell, watcher: Watcher, options: RunOptions
 ) -> tuple[str | None, str]:
-    """The session of a pair, on the first task it has here: its path, or None and the reason."""
-    alike = [
-        str(other.path) for other in plan.cells if other.group == planned.group and other.cell.seed == planned.cell.seed
-    ]
+    """The session of a pair, on this cell's task: its path, or None and the reason.
+
+    Each composition is tried alone before, so that one that fails or dies costs the others no timing.
+    """
+    alike = [other for other in plan.cells if other.group == planned.group and other.cell.seed == planned.cell.seed]
+    timed = []
+    for other in alike:
+        problem = _attempt(executor, watcher, options, "can_be_timed", str(other.path))[1]
+        if problem:
+            watcher.warn(f"{other.cell.pair}: {other.method.label} is not timed: {problem}")
+        else:
+            timed.append(str(other.path))
+    for _ in range(SESSION_ATTEMPTS):
+        path, problem = _attempt(
+            executor, watcher, options, "session", timed, options.batch_sizes, options.session_seconds
+        )
+        if path is not None:
+            return str(path), ""
+    watcher.warn(f"{planned.cell.pair}: no latency is measured: {problem}")
+    return None, f"the cost session failed: {impersonal(problem)}"
+
+
+def _attempt(
+    executor: LocalExecutor, watcher: Watcher, options: RunOptions, name: str, *arguments: Any
+) -> tuple[Any, str]:
+    """What the worker answers, and what went wrong; the latter is empty where nothing did."""
+    limits: dict[str, Any] = {"timeout": options.cell_timeout, "memory_bytes": options.cell_memory}
+    if name == "session" and options.cell_timeout is not None:
+        limits["timeout"] = options.cell_timeout + options.session_seconds
     try:
-        arguments = (alike, options.batch_sizes, options.session_seconds)
-        return str(executor.call("session", *arguments, report=watcher.progress)), ""
+        return executor.call(name, *arguments, report=watcher.progress, **limits), ""
     except WorkFailed as error:
-        return None, f"the cost session failed: {impersonal(error.message)}"
-    except WorkerDied as error:
-        return None, f"the cost session failed: {error}"
+        return None, error.message
+    except (WorkerDied, RequestError) as error:
+        return None, str(error)
+
+
+SESSION_ATTEMPTS = 2
 
 
 def _cell(

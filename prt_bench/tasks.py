@@ -255,13 +255,16 @@ def recipe_for(task: TaskSpec, name: str, registry: Registry) -> Recipe:
             known |= load_yaml(folder / "recipes.yaml", Recipes).recipes
     if name not in known:
         raise RequestError(f"unknown recipe {name!r}{did_you_mean(name, known)}")
+    for other in task.recipe:
+        if other not in known:
+            raise RequestError(f"task {task.name}: recipe: unknown recipe {other!r}{did_you_mean(other, known)}")
     change = task.recipe.get(name, RecipeChange())
     return known[name].model_copy(update=change.model_dump(exclude_none=True))
 
 
 def _with_data(spec: TaskSpec, source: TaskSource, base: Path) -> Task:
     raw = _relabelled(spec, _raw(spec, source, base))
-    if raw.local and not _sizes_hold(spec, raw):
+    if raw.local and isinstance(spec.source, HubSource) and not _sizes_hold(spec, raw):
         return _cut(_local_variant(spec, raw), raw, f"{spec.version}+local.{_raw_digest(raw)[:8]}")
     return _cut(spec, raw, spec.version)
 
@@ -334,6 +337,11 @@ def _folder_roles(raw: RawData) -> Roles:
 
 
 def _local_variant(spec: TaskSpec, raw: RawData) -> TaskSpec:
+    """The task on data of other sizes: its own cuts without their sizes, or a folder's where those cannot be made."""
+    unsized = {name: role.model_copy(update={"size": None}) for name, role in _roles(spec).items()}
+    same_cuts = spec.model_copy(update={"roles": Roles(**unsized)})
+    if _sizes_hold(same_cuts, raw):
+        return same_cuts
     return spec.model_copy(update={"roles": _folder_roles(raw)})
 
 

@@ -192,6 +192,7 @@ class LiveTools(Toolbox):
         self, model: Model, view: View, *, frozen: Mapping[str, Model] | None = None, rule: Rule | None = None
     ) -> Artifact:
         frozen = frozen or {}
+        view_of(view).examples()
         key = self.tune_key(model, view, frozen, rule)
         artifact = self.artifact(key)
         with self.ledger.inside(), self.store.lock(key):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -68,26 +69,27 @@ def tune(
     order = torch.empty(0, dtype=torch.long)
     log: list[dict[str, float]] = []
     started = time.perf_counter()
-    for step in range(recipe.steps):
-        while len(order) < recipe.batch_size:
-            order = torch.cat([order, torch.randperm(len(inputs), generator=generator)])
-        indices, order = order[: recipe.batch_size], order[recipe.batch_size :]
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, step)
-        trained = network.module(inputs.batch(indices).to(device)).float()
-        held = {name: logits[indices].to(device) for name, logits in frozen.items()}
-        truth = labels[indices].to(device)
-        combined = trained if rule is None else rule({TRAINED: trained, **held})
-        loss = torch.nn.functional.cross_entropy(combined, truth)
-        if not bool(torch.isfinite(loss)):
-            raise CellError(f"the loss is {loss.item()} at step {step}; lower the learning rate")
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.clip_norm)
-        optimiser.step()
-        if step % max(1, recipe.steps // LOGGED_STEPS) == 0 or step == recipe.steps - 1:
-            log.append({"step": step, "loss": loss.item(), **_rewards(trained.detach(), held, truth, rule)})
-        report(step + 1, recipe.steps)
+    with _own_random_numbers(seed, device):
+        for step in range(recipe.steps):
+            while len(order) < recipe.batch_size:
+                order = torch.cat([order, torch.randperm(len(inputs), generator=generator)])
+            indices, order = order[: recipe.batch_size], order[recipe.batch_size :]
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(recipe, step)
+            trained = network.module(inputs.batch(indices).to(device)).float()
+            held = {name: logits[indices].to(device) for name, logits in frozen.items()}
+            truth = labels[indices].to(device)
+            combined = trained if rule is None else rule({TRAINED: trained, **held})
+            loss = torch.nn.functional.cross_entropy(combined, truth)
+            if not bool(torch.isfinite(loss)):
+                raise CellError(f"the loss is {loss.item()} at step {step}; lower the learning rate")
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.clip_norm)
+            optimiser.step()
+            if step % max(1, recipe.steps // LOGGED_STEPS) == 0 or step == recipe.steps - 1:
+                log.append({"step": step, "loss": loss.item(), **_rewards(trained.detach(), held, truth, rule)})
+            report(step + 1, recipe.steps)
     seconds = time.perf_counter() - started
     network.module.eval().requires_grad_(False)
     return Tuned(
@@ -96,6 +98,14 @@ def tune(
         examples=recipe.steps * recipe.batch_size,
         seconds=seconds,
     )
+
+
+@contextmanager
+def _own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """Whatever a network draws in training (dropout) depends on the seed alone, and the caller's numbers stay."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _train_mode(module: torch.nn.Module) -> None:

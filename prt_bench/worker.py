@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from prt_bench.api import Composition, WeightedSum
 from prt_bench.cells import CellWorker
-from prt_bench.costs import Timed, measure_session
+from prt_bench.costs import measure_session
 from prt_bench.environment import describe, packages
-from prt_bench.errors import RequestError
 from prt_bench.files import digest, write_atomically
 from prt_bench.networks import Progress
-from prt_bench.plan import PlannedCell, RunRequest, make_plan
+from prt_bench.plan import RunRequest, make_plan
 from prt_bench.records import CostSession, Record, read_session
 from prt_bench.store import Store
 
@@ -44,6 +44,11 @@ class Worker:
         """Load the models of a cell and build their heads. Raises RequestError where they cannot serve."""
         self._worker.prepare(self._cells[path])
 
+    def can_be_timed(self, path: str) -> None:
+        """Try what a session does with one cell's composition, short of timing it; whatever is wrong is raised."""
+        with self._scratch() as scratch:
+            self._worker.timed(self._cells[path], scratch)
+
     def session(self, paths: Sequence[str], batch_sizes: Sequence[int], max_seconds: float, again: str = "") -> str:
         """Time the compositions of cells of one pair and task; returns the session's path.
 
@@ -68,12 +73,12 @@ class Worker:
         )[:16]
         path = session_path(self._request.out, environment.hardware, session_id)
         if not path.is_file():
-            with tempfile.TemporaryDirectory() as folder:
+            with self._scratch() as scratch:
                 session = measure_session(
                     session_id,
                     first.cell.pair,
                     Composition({"target": first.target}, WeightedSum(target=1.0)),
-                    self._timed(planned, Store(Path(folder))),
+                    [self._worker.timed(cell, scratch) for cell in planned],
                     networks,
                     self._worker.meter,
                     batch_sizes,
@@ -88,14 +93,8 @@ class Worker:
         found: CostSession | str = reason if session is None else read_session(Path(session))
         return self._worker.do(self._cells[path], found)
 
-    def _timed(self, planned: Sequence[PlannedCell], scratch: Store) -> list[Timed]:
-        """Compositions of those methods that can be attached; a broken one costs the others nothing."""
-        timed = []
-        for cell in planned:
-            try:
-                timed.append(self._worker.timed(cell, scratch))
-            except RequestError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything; its own cell will say what
-                self._report(f"{cell.method.label} cannot be timed: {error}", 1, 1)
-        return timed
+    @contextmanager
+    def _scratch(self) -> Iterator[Store]:
+        """A store for artifacts of zero steps, which nobody needs afterwards."""
+        with tempfile.TemporaryDirectory(dir=self._request.store) as folder:
+            yield Store(Path(folder))

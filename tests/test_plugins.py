@@ -78,6 +78,11 @@ def test_a_file_brings_a_method(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (METHOD.format(name="eft"), "registered twice"),
+        (METHOD.format(name="../../evil"), "may hold only small letters"),
+        (
+            METHOD.format(name="mine").replace('"Mine")', '"Mine", needs={"fit": ("test",)})'),
+            "test split is in no view",
+        ),
         ("1 / 0", "ZeroDivisionError"),
         ("x = 1", "no Method"),
         ("import no_such_package_at_all", "No module named"),

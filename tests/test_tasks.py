@@ -157,7 +157,7 @@ def test_a_bare_folder_is_a_task_of_its_own(source: TaskSource, tmp_path: Path) 
 
 
 def test_a_folder_with_one_picture_per_class_cannot_be_cut(source: TaskSource, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="task few: role train: nothing is left of split train"):
+    with pytest.raises(RequestError, match="task few: role validation: no example of split train is left"):
         load_own(pictures(tmp_path / "few", train=1), source)
 
 
@@ -208,3 +208,37 @@ def test_an_unknown_recipe_is_answered_with_near_names(registry: Registry) -> No
 def test_a_source_that_is_not_there_is_named(source: TaskSource, tmp_path: Path, kind: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         own_task(source, tmp_path, text=OWN.replace("{kind: hub, repository: org/pets}", kind))
+
+
+def test_a_task_file_of_ones_own_keeps_its_word_about_sizes(tmp_path: Path, registry: Registry) -> None:
+    for split, count in (("train", 6), ("test", 2)):
+        for number, name in enumerate(("cat", "dog")):
+            folder = tmp_path / "pets" / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                Image.new("RGB", (8, 8), (number, index, count)).save(folder / f"{index}.png")
+    text = """
+name: pets
+version: 1
+title: Pets
+kind: image-classification
+source: {kind: folder, path: pets}
+roles:
+  train: {split: train}
+  validation: {split: train, per_class: 2}
+  test: {split: test, size: 99}
+classes: [{name: cat}, {name: dog}]
+templates: ["a photo of a {}."]
+templates_source: mine
+licence: mine
+"""
+    (tmp_path / "pets.yaml").write_text(text)
+    source = TaskSource(registry, Store(tmp_path / "store"), None, True, lambda title, done, total: None)
+    with pytest.raises(RequestError, match="role test has 4 examples where the task pins 99"):
+        load_own(tmp_path / "pets.yaml", source)
+    (tmp_path / "pets.yaml").write_text(text.replace("size: 99", "size: 4"))
+    task = load_own(tmp_path / "pets.yaml", source)
+    assert (task.version, len(task.roles["train"]), len(task.roles["validation"])) == ("1", 8, 4)
+    (tmp_path / "pets.yaml").write_text(text.replace("size: 99", "size: 4") + "recipe: {embeded: {steps: 3}}\n")
+    with pytest.raises(RequestError, match="embedded"):
+        recipe_for(load_own(tmp_path / "pets.yaml", source).spec, "embedded", registry)

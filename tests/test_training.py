@@ -129,6 +129,22 @@ def test_a_method_without_its_artifact_is_told_so(bench: Bench) -> None:
         eft.attach(None, bench.model(SOURCE), bench.model(SOURCE))
 
 
+def test_a_network_that_drops_out_depends_on_the_seed_alone(bench: Bench) -> None:
+    source, train = bench.model(SOURCE), bench.task.roles["train"]
+    inputs = bench.networks.inputs(source, train)
+
+    def tuned(seed: int) -> torch.Tensor:
+        network = bench.networks.fresh(source)
+        network.module = torch.nn.Sequential(network.module, torch.nn.Dropout(0.5))
+        labels = torch.from_numpy(train.labels)
+        result = tune(network, inputs, labels, bench.recipe, seed, {}, None, lambda done, total: None)
+        return torch.cat([value.flatten() for value in result.tensors.values()])
+
+    before = torch.get_rng_state()
+    assert torch.equal(tuned(0), tuned(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_what_a_family_freezes_is_not_tuned() -> None:
     class TwoParts(torch.nn.Module):
         def __init__(self) -> None:

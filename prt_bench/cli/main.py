@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 
 from prt_bench import __version__
 from prt_bench.cli import board, cost, fetch, listing, nano, results, run
 from prt_bench.cli.settings import Settings, default_store, hoist
 from prt_bench.errors import CellError, RequestError
+from prt_bench.executors.local import LOG_LEVEL
 
 __all__ = ["app", "main"]
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="prt-bench",
@@ -66,8 +67,8 @@ def global_options(
     levels = logging.getLevelNamesMapping()
     if log_level.upper() not in levels:
         raise RequestError(f"--log-level {log_level}: one of debug, info, warning, error")
-    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
-    logging.basicConfig(level=levels[log_level.upper()], format="%(message)s", handlers=[handler])
+    logging.basicConfig(level=levels[log_level.upper()], format="%(levelname)s: %(message)s")
+    os.environ[LOG_LEVEL] = log_level.lower()
     context.obj = Settings(
         out=out,
         store=store or default_store(),
@@ -93,19 +94,21 @@ def invoke(words: list[str]) -> int:
         return _say(str(error), 2)
     except CellError as error:
         return _say(str(error), 1)
-    except typer.Abort:
-        return _say("stopped; what is done is kept, the same command goes on from there", 130)
-    except KeyboardInterrupt:
-        return _say("stopped; what is done is kept, the same command goes on from there", 130)
+    except (typer.Abort, KeyboardInterrupt):
+        return _stopped()
     except typer.TyperException as error:
         return _say(f"{_message(error)} (see prt-bench --help)", 2)
-    return code if isinstance(code, int) else 0
+    return _stopped() if code == INTERRUPTED else code if isinstance(code, int) else 0
 
 
 def _message(error: typer.TyperException) -> str:
     return " ".join(error.format_message().split()) or "no command was given"
 
 
+def _stopped() -> int:
+    return _say("stopped; what is done is kept, the same command goes on from there", INTERRUPTED)
+
+
 def _say(message: str, code: int) -> int:
-    print(f"prt-bench: {message}", file=sys.stderr)
+    print(f"prt-bench: {' '.join(message.split())}", file=sys.stderr)
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from rich.console import Console
@@ -12,6 +13,8 @@ from prt_bench.plan import PlannedCell
 from prt_bench.records import Record
 
 __all__ = ["Show"]
+
+LONG_SECONDS = 2.0
 
 
 class Show:
@@ -32,7 +35,8 @@ class Show:
         self._cells: TaskID | None = None
         self._work: TaskID | None = None
         self._number = ""
-        self._last = ""
+        self._last = self._said = ""
+        self._since = 0.0
 
     def __enter__(self) -> Show:
         self._bars.start()
@@ -46,13 +50,24 @@ class Show:
     def progress(self, title: str, done: int, total: int) -> None:
         """The work in hand."""
         if not self._live:
-            if title != self._last:
-                self._console.print(f"  {title}", markup=False, highlight=False, soft_wrap=True)
-            self._last = title
+            self._plain(title)
             return
         if self._work is None:
             self._work = self._bars.add_task(escape(title), total=total)
         self._bars.update(self._work, description=escape(title), completed=done, total=total)
+
+    def _plain(self, title: str) -> None:
+        """Without a terminal, a stage is named once, when it has lasted a while."""
+        now = time.monotonic()
+        if title != self._last:
+            self._last, self._since = title, now
+        elif now - self._since > LONG_SECONDS and self._said != title:
+            self._said = title
+            self._console.print(f"  {title}", markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Something that does not stop the run."""
+        self._console.print(f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def started(self, planned: PlannedCell, number: int, count: int) -> None:
         """A cell begins."""

@@ -51,7 +51,7 @@ def run(
     shard: Annotated[str | None, typer.Option(help="I/N: only every N-th cell, from the I-th.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
-    cell_timeout: Annotated[float | None, typer.Option(min=0, help="Seconds a cell may take.")] = None,
+    cell_timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds a cell may take.")] = None,
     cell_memory: Annotated[int | None, typer.Option(min=0, help="Bytes a cell's process may hold.")] = None,
 ) -> int:
     """Run methods over pairs × tasks and build the leaderboard; with nothing named, the demo suite."""
@@ -82,6 +82,8 @@ def run(
         _print_plan(plan, Console(), stderr)
         return 0
     missing = plan.missing
+    if (request.out / "results").is_dir():
+        find_records(request.out)  # The page is made of all of them: a damaged one is named before any work.
     if missing:
         stderr.print(f"{len(missing)} of {len(plan.cells)} cells to do", highlight=False)
     with Show(stderr) as show:
@@ -99,10 +101,9 @@ def _close(plan: Plan, outcome: Outcome, did_nothing: bool, stderr: Console) -> 
         stderr.print("made with --limit: partial, so in no table and not on the board", highlight=False)
     for record in outcome.failed:
         cell = record.cell
-        reason = record.error.message if record.error else ""
-        stderr.print(
-            f"failed: {cell.pair} {cell.task} {cell.method} seed {cell.seed}: {reason}", markup=False, soft_wrap=True
-        )
+        where = f"{record.error.message} ({record.error.where})" if record.error else ""
+        text = f"failed: {cell.pair} {cell.task} {cell.method} seed {cell.seed}: {where}"
+        stderr.print(text, markup=False, soft_wrap=True)
     if outcome.not_tried:
         stderr.print(f"{outcome.not_tried} cells were not tried (--fail-fast)", highlight=False)
     stderr.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)

@@ -73,26 +73,33 @@ class ArrayExamples(Examples):
 class FileExamples(Examples):
     """Images read from files when they are needed."""
 
-    def __init__(self, root: Path, ids: Sequence[str], digests: Sequence[str], labels: NDArray[np.int64]) -> None:
-        self._root = root
+    def __init__(
+        self, paths: Sequence[Path], ids: Sequence[str], digests: Sequence[str], labels: NDArray[np.int64]
+    ) -> None:
+        self._paths = list(paths)
         self._digests = list(digests)
         self.ids = list(ids)
         self.labels = labels
 
     def image(self, index: int) -> Image.Image:
-        return open_rgb(self._root / self.ids[index])
+        return open_rgb(self._paths[index])
 
     def subset(self, indices: Sequence[int]) -> FileExamples:
         chosen = list(indices)
         return FileExamples(
-            self._root,
+            [self._paths[index] for index in chosen],
             [self.ids[index] for index in chosen],
             [self._digests[index] for index in chosen],
             self.labels[np.asarray(chosen, dtype=np.int64)],
         )
 
     def relabelled(self, labels: NDArray[np.int64]) -> FileExamples:
-        return FileExamples(self._root, self.ids, self._digests, labels)
+        return FileExamples(self._paths, self.ids, self._digests, labels)
+
+    def same_pictures(self, other: FileExamples) -> list[str]:
+        """Ids of the examples whose file is, byte for byte, one of the other's."""
+        known = set(other._digests)
+        return [name for name, content in zip(self.ids, self._digests, strict=True) if content in known]
 
     @cached_property
     def sha256(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from prt_bench.data.examples import Examples, FileExamples, RawData, open_rgb
+from prt_bench.data.examples import FileExamples, RawData, open_rgb
 from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.files import digest
 from prt_bench.models import file_sha256
@@ -53,10 +54,13 @@ def load_folder(root: Path, store: Store, report: Progress) -> RawData:
             raise RequestError(f"{present['train']}: the class folder {extra!r} of {split}/ is missing here")
     if len(label_names) < 2:
         raise RequestError(f"{present['train']}: a task needs at least two class folders, found {len(label_names)}")
-    splits: dict[str, Examples] = {
-        split: _read_split(root, folder, label_names, store, report) for split, folder in present.items()
-    }
-    return RawData(splits, tuple(label_names), local=True)
+    splits = {split: _read_split(root, folder, label_names, store, report) for split, folder in present.items()}
+    seen_in_training = splits["test"].same_pictures(splits["train"])
+    if seen_in_training:
+        log.warning(
+            "%s: %d test images are in train too, the first is %s", root, len(seen_in_training), seen_in_training[0]
+        )
+    return RawData(dict(splits), tuple(label_names), local=True)
 
 
 def _split_folder(root: Path, names: tuple[str, ...]) -> Path | None:
@@ -79,7 +83,7 @@ def _read_split(root: Path, folder: Path, label_names: list[str], store: Store, 
     labels: list[int] = []
     ignored: list[Path] = []
     for label, name in enumerate(label_names):
-        inside = [path for path in sorted((folder / name).rglob("*")) if _shown(path, folder / name) and path.is_file()]
+        inside = _files(folder / name)
         images = [path for path in inside if path.suffix.lower() in endings]
         ignored += [path for path in inside if path.suffix.lower() not in endings]
         if not images:
@@ -98,12 +102,20 @@ def _read_split(root: Path, folder: Path, label_names: list[str], store: Store, 
     if note is None:
         note = {"sha256": _check_and_hash(folder, paths, report)}
         store.put_note(key, note)
-    return FileExamples(root, ids, note["sha256"], np.asarray(labels, dtype=np.int64))
+    return FileExamples(paths, ids, note["sha256"], np.asarray(labels, dtype=np.int64))
 
 
-def _shown(path: Path, folder: Path) -> bool:
-    """Neither the file nor a folder on the way to it is hidden."""
-    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _files(folder: Path) -> list[Path]:
+    """All files below a folder, by name; hidden files and folders are left out, linked folders are followed once."""
+    found: list[Path] = []
+    entered: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in entered else [name for name in folders if not name.startswith(".")]
+        if real not in entered:
+            found += [Path(place, name) for name in names if not name.startswith(".") and Path(place, name).is_file()]
+        entered.add(real)
+    return sorted(found)
 
 
 def _check_and_hash(folder: Path, paths: list[Path], report: Progress) -> list[str]:

@@ -47,7 +47,8 @@ def cut_roles(splits: Mapping[str, Examples], cuts: Mapping[str, RoleCut]) -> tu
             if cut.per_class is not None:
                 count = cut.per_class
             elif cut.fraction is not None:
-                count = max(1, round(cut.fraction * len(indices)))
+                # A class with a single example leaves it to the roles that take the rest.
+                count = min(max(1, round(cut.fraction * len(indices))), len(indices) - 1)
             if count > len(indices):
                 raise RequestError(
                     f"role {role}: class {label} of split {cut.split} has {len(indices)} examples left of {count} asked"
@@ -55,7 +56,7 @@ def cut_roles(splits: Mapping[str, Examples], cuts: Mapping[str, RoleCut]) -> tu
             taken += indices[:count]
             queue[label] = indices[count:]
         if not taken:
-            raise RequestError(f"role {role}: nothing is left of split {cut.split}; another role took it all")
+            raise RequestError(f"role {role}: no example of split {cut.split} is left for it; more images per class are needed")
         chosen[role] = np.sort(np.asarray(taken, dtype=np.int64))
     roles = {role: splits[cuts[role].split].subset(chosen[role].tolist()) for role in cuts}
     cut_digest = digest({role: [cuts[role].split, chosen[role].tolist()] for role in cuts})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -25,6 +26,9 @@ __all__ = ["LocalExecutor", "WorkFailed", "WorkerDied"]
 Report = Callable[[str, int, int], None]
 Job = Callable[..., Any]
 REPORTS_PER_SECOND = 10
+LONGEST_MESSAGE = 500
+LOG_LEVEL = "PRT_BENCH_LOG_LEVEL"
+"""Environment variable with the level of the log; a worker shows tracebacks at `debug`."""
 POLL_SECONDS = 0.2
 
 
@@ -138,6 +142,8 @@ def _serve(connection: Connection, open_job: Callable[[Report], Any]) -> None:
     # Ctrl-C is the parent's to handle: it ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # What the data are warned of, the parent has said when it made the same plan.
+    logging.getLogger("prt_bench").setLevel(logging.ERROR)
     last: dict[str, float] = {}
 
     def report(title: str, done: int, total: int) -> None:
@@ -166,9 +172,10 @@ def _failure(error: Exception) -> tuple[str, str, str, bool]:
     expected = isinstance(error, CellError)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{os.path.basename(frame.filename)}:{frame.lineno} in {frame.name}"
-    if not expected:
+    if os.environ.get(LOG_LEVEL) == "debug":
         traceback.print_exception(error, file=sys.stderr)
-    return type(error).__name__, str(error) or type(error).__name__, where, expected
+    message = " ".join(str(error).split()) or type(error).__name__
+    return type(error).__name__, message[:LONGEST_MESSAGE], where, expected
 
 
 def _end_with_parent() -> None:

@@ -63,13 +63,12 @@ class Broken(Base):
 class Dying(Base):
     card = MethodCard(name="dying", title="Dying", needs={"fit": ("train",)})
     def fit(self, source, data, tools):
-        if tools.recipe(source).steps:
-            os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 class Peeking(Base):
     card = MethodCard(name="peeking", title="Peeking", needs={"fit": ("train",)})
     def fit(self, source, data, tools):
-        return tools.tune(source, data.test)
+        return tools.tune(source, data.validation)
 """
 SHORT_RUN = """
 from functools import partial
@@ -183,8 +182,12 @@ def test_failing_and_dying_cells_are_named_and_the_others_go_on(
     assert "cannot do it" in errors["broken"].message
     assert "plugin.py" in errors["broken"].where
     assert "SIGKILL" in errors["dying"].message
-    assert "test split is in no view" in errors["peeking"].message
+    assert "not declared" in errors["peeking"].message
+    cost = found["zero-shot"].cost
+    assert cost is not None
+    assert cost.per_query.latency, "those that fail cost the others no timing"
     err = capfd.readouterr().err
+    assert "dying is not timed" in err
     assert all(f"{name} seed 0" in err for name in errors)
 
 
@@ -207,6 +210,36 @@ def test_a_dead_run_goes_on_where_it_was(run: Runner, place: Path, tmp_path: Pat
     after = {path: path.stat().st_mtime_ns for path in out.rglob("results/**/*.json")}
     assert len(after) == 6
     assert {path: after[path] for path in done} == done
+
+
+def test_ctrl_c_says_that_what_is_done_is_kept(place: Path, tmp_path: Path) -> None:
+    files = [
+        "--data",
+        str(place / "few-digits.yaml"),
+        "--out",
+        str(tmp_path / "out"),
+        "--store",
+        str(tmp_path / "store"),
+    ]
+    command = [sys.executable, "-c", SHORT_RUN, "run", "--pair", PAIR, "--method", "zero-shot", *files]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "cells to do" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "what is done is kept" in err
+
+
+def test_a_damaged_record_is_named_before_any_work(
+    run: Runner, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "board" / "results" / "x__y" / "t" / "m" / "abc.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    assert run("--pair", PAIR, "--method", "zero-shot") == 2
+    assert str(damaged) in capfd.readouterr().err
+    assert len(list((tmp_path / "board" / "results").rglob("*.json"))) == 1
 
 
 def test_limit_makes_partial_records_that_no_table_shows(
@@ -266,6 +299,8 @@ def test_an_own_image_folder_needs_no_task_file(
         (["--pair", PAIR, "--method", "eft:alpha=-1"], "range"),
         (["--pair", PAIR, "--method", "eft:alpha"], "key=value"),
         (["--pair", PAIR, "--suite", "dmo"], "demo"),
+        (["--pair", PAIR, "--pair", PAIR], "asked for twice"),
+        (["--pair", PAIR, "--device", "banana"], "one of cpu, cuda"),
         (["--pair", PAIR, "--shard", "3/2"], "I/N"),
         (["--pair", "vitb16-laion:vitl14-openai"], "--weights-dir"),
         (["--pair", PAIR, "--sed", "1"], "--sed"),

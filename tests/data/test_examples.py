@@ -135,7 +135,10 @@ def test_a_subset_keeps_images_with_their_labels_and_names() -> None:
 def test_files_are_the_same_under_any_folder(tmp_path: Path) -> None:
     """The digest is of contents, so that two people with the same data get the same one."""
     labels = np.array([0, 1])
-    here, there = (FileExamples(tmp_path / name, ["x.png", "y.png"], ["d1", "d2"], labels) for name in "ab")
+    here, there = (
+        FileExamples([tmp_path / name / "x.png", tmp_path / name / "y.png"], ["x.png", "y.png"], ["d1", "d2"], labels)
+        for name in "ab"
+    )
     assert here.sha256 == there.sha256
     assert here.subset([1]).sha256 == there.subset([1]).sha256 != here.subset([0]).sha256
     assert here.relabelled(np.array([1, 1])).sha256 != here.sha256

@@ -287,3 +287,27 @@ def test_a_small_copy_of_a_real_task_is_a_local_variant(name: str, store: Store)
     for index in range(0, 1000, 50):
         folder = Path(test.ids[index]).parent.name
         assert folder in task.spec.classes[test.labels[index]].known_as
+
+
+def test_pictures_that_stand_in_train_and_test_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for split in ("train", "test"):
+        for name, colour in (("cat", 10), ("dog", 200)):
+            folder = tmp_path / "pets" / split / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (8, 8), (colour, 0, 0 if name == "cat" else len(split))).save(folder / "one.png")
+    load_folder(tmp_path / "pets", Store(tmp_path / "store"), lambda title, done, total: None)
+    assert "1 test images are in train too, the first is test/cat/one.png" in caplog.text
+
+
+def test_a_linked_folder_of_pictures_is_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(elsewhere / "linked.png")
+    for split in ("train", "test"):
+        for number, name in enumerate(("cat", "dog")):
+            folder = tmp_path / "pets" / split / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (8, 8), (number, 0, len(split))).save(folder / "one.png")
+    (tmp_path / "pets" / "train" / "cat" / "more").symlink_to(elsewhere)
+    raw = load_folder(tmp_path / "pets", Store(tmp_path / "store"), lambda title, done, total: None)
+    assert "train/cat/more/linked.png" in raw.splits["train"].ids

@@ -101,3 +101,11 @@ def test_unlabelled_examples_are_in_no_role() -> None:
     assert roles["train"].ids == ["train/0", "train/2", "train/4"]
     with pytest.raises(RequestError, match="nothing is left of split train"):
         cut_roles({"train": examples([-1, -1])}, {"train": RoleCut("train")})
+
+
+def test_a_class_with_one_example_keeps_it_for_training() -> None:
+    labels = np.array([0] * 8 + [1])
+    examples = ArrayExamples(np.zeros((9, 2, 2), np.uint8), labels, [str(index) for index in range(9)])
+    roles, _ = cut_roles({"train": examples}, {"train": RoleCut("train"), "validation": RoleCut("train", fraction=0.1)})
+    assert sorted(roles["train"].labels.tolist()) == [0] * 7 + [1]
+    assert roles["validation"].labels.tolist() == [0]
