@@ -56,7 +56,7 @@ def cut_roles(splits: Mapping[str, Examples], cuts: Mapping[str, RoleCut]) -> tu
             taken += indices[:count]
             queue[label] = indices[count:]
         if not taken:
-            raise RequestError(f"role {role}: no example of split {cut.split} is left for it; more images per class are needed")
+            raise RequestError(f"role {role}: no example of split {cut.split} is left for it; it needs more per class")
         chosen[role] = np.sort(np.asarray(taken, dtype=np.int64))
     roles = {role: splits[cuts[role].split].subset(chosen[role].tolist()) for role in cuts}
     cut_digest = digest({role: [cuts[role].split, chosen[role].tolist()] for role in cuts})

@@ -87,7 +87,7 @@ def test_two_roles_share_what_a_class_has() -> None:
 
 
 def test_a_role_for_which_nothing_is_left_is_refused() -> None:
-    with pytest.raises(RequestError, match="role two: nothing is left of split train"):
+    with pytest.raises(RequestError, match="role two: no example of split train is left"):
         cut_roles({"train": examples([0, 1])}, {"one": RoleCut("train"), "two": RoleCut("train")})
 
 
@@ -99,7 +99,7 @@ def test_a_split_that_is_not_there_is_named_with_those_that_are() -> None:
 def test_unlabelled_examples_are_in_no_role() -> None:
     roles, _ = cut_roles({"train": examples([0, -1, 1, -1, 0])}, {"train": RoleCut("train")})
     assert roles["train"].ids == ["train/0", "train/2", "train/4"]
-    with pytest.raises(RequestError, match="nothing is left of split train"):
+    with pytest.raises(RequestError, match="no example of split train is left"):
         cut_roles({"train": examples([-1, -1])}, {"train": RoleCut("train")})
 
 
