@@ -46,7 +46,7 @@ class RunOptions:
     cell_timeout: float | None = None
     cell_memory: int | None = None
     batch_sizes: tuple[int, ...] = (1, 32)
-    session_seconds: float = 20.0
+    session_seconds: float = 12.0
 
 
 @dataclass
