@@ -130,7 +130,12 @@ def measure_session(
         if seconds_per_image * batch_size > share:
             skipped.append(f"batch {batch_size} was not timed: one pass of all would take more than {share:g} s")
             continue
-        timings = interleave(systems, REFERENCE, share)
+        title = f"timing {pair} at batch {batch_size}"
+
+        def tick(seconds: float, title: str = title, share: float = share) -> None:
+            report(title, min(int(seconds), int(share)), int(share) + 1)
+
+        timings = interleave(systems, REFERENCE, share, tick=tick)
         seconds_per_image = sum(percentile(times, 50) for times in timings.rounds.values()) / 1000 / batch_size
         floor[str(batch_size)] = ratio_interval(timings.rounds[REFERENCE_AGAIN], timings.rounds[REFERENCE])[1]
         for entry in entries:

@@ -35,15 +35,17 @@ def interleave(
     max_seconds: float,
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
+    tick: Callable[[float], None] = lambda seconds: None,
 ) -> Timings:
     """Time every system once per round and back again (ABBA), in an order drawn anew for each pair of rounds.
 
     Warms up until the last medians of the reference move by less than 2 %; stops when every ratio to the
-    reference is known to 3 %, or at `max_seconds`.
+    reference is known to 3 %, or at `max_seconds`. `tick` is told the seconds so far, between rounds.
     """
     order = random.Random(seed)
     timings = Timings({name: [] for name in systems})
-    end = clock() + max_seconds
+    started = clock()
+    end = started + max_seconds
     if not _warm_up(systems, reference, end, clock):
         timings.reasons.append("the warm-up did not settle to 2 %")
     names = list(systems)
@@ -51,6 +53,7 @@ def interleave(
         order.shuffle(names)
         for name in (*names, *reversed(names)):
             timings.rounds[name].append(_once(systems[name], clock))
+        tick(clock() - started)
         done = len(timings.rounds[reference])
         if clock() >= end or (done >= FEWEST_ROUNDS and done % 8 == 0 and _narrow(timings, reference)):
             break

@@ -212,6 +212,11 @@ def test_a_dead_run_goes_on_where_it_was(run: Runner, place: Path, tmp_path: Pat
     assert {path: after[path] for path in done} == done
 
 
+def listen_to_ctrl_c() -> None:
+    """A shell that started this suite in the background may have its children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_says_that_what_is_done_is_kept(place: Path, tmp_path: Path) -> None:
     files = [
         "--data",
@@ -222,7 +227,13 @@ def test_ctrl_c_says_that_what_is_done_is_kept(place: Path, tmp_path: Path) -> N
         str(tmp_path / "store"),
     ]
     command = [sys.executable, "-c", SHORT_RUN, "run", "--pair", PAIR, "--method", "zero-shot", *files]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listen_to_ctrl_c,
+    )
     assert process.stderr is not None
     assert "cells to do" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
