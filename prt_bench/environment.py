@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def packages() -> dict[str, str]:
     return found
 
 
+@cache
 def git_revision() -> str | None:
     """Commit of the checkout that prt-bench runs from, with `-dirty` where it differs; None outside of one."""
     here = Path(__file__).resolve().parent

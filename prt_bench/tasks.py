@@ -126,9 +126,6 @@ class Roles(Strict):
     test: Role
 
 
-METRICS = ("top1", "mean_per_class")
-
-
 class MetricChoice(Strict):
     """Which metrics are reported and which is the headline."""
 
