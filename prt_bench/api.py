@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "VIEWS",
     "Artifact",
+    "Box",
     "CellError",
     "Composition",
     "Data",
@@ -334,13 +335,16 @@ _BOOLEANS = {"true": True, "false": False}
 _KINDS: dict[type, str] = {float: "number", int: "whole number", str: "word", bool: "flag (true or false)"}
 
 
+Box = tuple[int, int, int, int]
+"""Left, top, width and height of a part of an image, in pixels."""
+
+
 @dataclass(frozen=True)
 class Places:
-    """Where weights may be, and whether the network may be asked for them."""
+    """Where weights may be. Loading never asks the network: what is missing was to be fetched before."""
 
     weights_dir: Path | None = None
     cache: Path = Path()
-    offline: bool = False
 
 
 @dataclass
@@ -351,6 +355,8 @@ class Network:
     """(B, *input shape) → logits (B, K)."""
     preprocess: Callable[[Sequence[Image]], torch.Tensor]
     """Raw images → (B, *input shape), fp32, on the CPU."""
+    crop: Callable[[Sequence[Image], Sequence[Box]], torch.Tensor] | None = None
+    """The same of a box of each image, resized to the input: for recipes that train on random crops."""
     frozen: tuple[str, ...] = ()
     """Prefixes of the parameters that tuning leaves alone, such as a zero-shot head."""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from prt_bench.plan import Plan, PlannedCell, verb_data
 from prt_bench.provenance import absent_provenance, provenance, whole, write_record
 from prt_bench.records import Artifacts, Cost, CostSession, CostTerm, LatencyRow, PerQuery, Quality, Record
 from prt_bench.store import Store
-from prt_bench.tasks import Recipe
+from prt_bench.task_spec import Recipe
 from prt_bench.tools import LiveTools, TaskView, training_source
 
 __all__ = ["CellWorker"]

@@ -17,6 +17,13 @@ from prt_bench.registry import Registry
 __all__ = ["file_sha256", "model_for", "parse_pair", "weights_sha256"]
 
 
+WORDS_OF_CARD = {
+    *("title", "zero_shot", "provenance", "licence", "verified"),
+    *("hub", "file", "revision", "sha256", "size_bytes", "gated"),
+}
+"""What a card says that changes no output: the weights' own bytes are in the identity."""
+
+
 def parse_pair(text: str, registry: Registry) -> PairNames:
     """A pair from `SOURCE:TARGET`. Raises RequestError with near names."""
     source, colon, target = text.partition(":")
@@ -39,7 +46,7 @@ def model_for(
     card = registry.card(alias)
     family = registry.family(card)
     own_space = family.space(card, space)
-    card_facts = card.model_dump(mode="json", exclude={"title", "zero_shot", "provenance", "licence", "verified"})
+    card_facts = card.model_dump(mode="json", exclude=WORDS_OF_CARD)
     files = ["random"] if weights == "random" else [file_sha256(path) for path in family.weight_files(card, places)]
     identity = digest([card_facts, files, _family_sha256(type(family))])
     return Model(card, own_space, identity)

@@ -13,10 +13,12 @@ from prt_bench.data.folder import Progress
 from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.files import digest
 from prt_bench.models import model_for, parse_pair
+from prt_bench.recipes import recipe_for
 from prt_bench.records import Cell, PairNames, Strict, read_record
 from prt_bench.registry import MethodRequest, Registry
 from prt_bench.store import Store, writable
-from prt_bench.tasks import Recipe, Task, TaskSource, load_own, load_task, recipe_for
+from prt_bench.task_spec import Recipe
+from prt_bench.tasks import Task, TaskSource, load_own, load_task
 from prt_bench.tools import Planned, PlanTools, TaskView, training_source
 from prt_bench.yaml_files import load_yaml
 
@@ -49,7 +51,7 @@ class RunRequest(Strict):
 
     @property
     def places(self) -> Places:
-        return Places(self.weights_dir, self.store / "weights", self.offline)
+        return Places(self.weights_dir, self.store / "weights")
 
 
 class Suite(Strict):
@@ -180,7 +182,7 @@ def make_plan(request: RunRequest, report: Progress) -> Plan:
             card = registry.card(alias)
             registry.family(card).weight_files(card, request.places)
     store = Store(request.store)
-    source = TaskSource(registry, store, request.data_dir, request.offline, report)
+    source = TaskSource(registry, store, request.data_dir, report)
     tasks = [load_task(name, source) for name in chosen.tasks]
     tasks += [load_own(path, source) for path in request.data]
     names = [task.name for task in tasks]

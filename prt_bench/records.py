@@ -77,9 +77,15 @@ class ModelCard(Strict):
     revision: str | None = None
     sha256: str | None = None
     """Digest of the weight file, where it is known."""
+    size_bytes: int | None = None
+    """About how much a download is."""
+    gated: bool = False
+    """Whether the hub asks for consent first."""
     verified: bool = False
     """Whether revision and digest were checked online."""
     activation: str | None = None
+    image_size: int | None = None
+    """Side of the square input, in pixels."""
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     licence: str = "unknown"

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prt_bench.api import Artifact, Example, Model, Rule, View
+from prt_bench.api import Artifact, Example, Model, Network, Rule, View
 from prt_bench.data.examples import Examples
 from prt_bench.errors import CellError
 from prt_bench.files import digest
 from prt_bench.records import CostTerm
 from prt_bench.store import Store
-from prt_bench.tasks import Recipe
+from prt_bench.task_spec import Recipe
 
 if TYPE_CHECKING:
     import torch
 
+    from prt_bench.feeds import Feed
     from prt_bench.networks import Networks
 
 __all__ = ["LiveTools", "PlanTools", "Planned", "TaskView", "training_source", "view_of"]
@@ -235,25 +236,21 @@ class LiveTools(Toolbox):
 
         recipe = self.recipe(model)
         examples = view_of(view).examples()
-        held, seconds, flops = {}, 0.0, self._flops(model).training(recipe.steps * recipe.batch_size)
-        # Inputs are not augmented, so a frozen network's outputs are the same at every step: computed once.
-        for name, other in frozen.items() if recipe.steps else ():
-            found = self._networks.outputs(other, examples)
+        seen = recipe.steps * recipe.batch_size
+        flops = self._flops(model).training(seen)
+        passes = seen if recipe.random_resized_crop else len(examples) if recipe.steps else 0
+        for other in frozen.values():
             forward = self._flops(other).forward
-            held[name] = found.logits
-            seconds += found.seconds
-            flops = None if flops is None or forward is None else flops + forward * len(examples)
-        labels = torch.from_numpy(view.labels)
+            flops = None if flops is None or forward is None else flops + forward * passes
         title = f"tuning {model.name}" + (f" through {', '.join(frozen)}" if frozen else "")
-        # Zero steps read nothing: cost sessions stand on such artifacts.
-        inputs = self._networks.inputs(model, examples if recipe.steps else examples.subset([0]))
+        network = self._networks.fresh(model)
+        feed, seconds = self._feed(model, network, examples, frozen, recipe)
         result = tune(
-            self._networks.fresh(model),
-            inputs,
-            labels,
+            network,
+            feed,
+            torch.from_numpy(view.labels),
             recipe,
             self.seed,
-            held,
             rule,
             lambda done, total: self._report(title, done, total),
         )
@@ -271,6 +268,23 @@ class LiveTools(Toolbox):
             "cost": {"train_flops": flops, "seconds": seconds + result.seconds, "examples": result.examples},
         }
         self.store.put("artifacts", artifact.key, result.tensors, manifest)
+
+    def _feed(
+        self, model: Model, network: Network, examples: Examples, frozen: Mapping[str, Model], recipe: Recipe
+    ) -> tuple[Feed, float]:
+        """What to train on, and the seconds that were paid for it beforehand."""
+        from prt_bench.feeds import CroppedFeed, FixedFeed
+
+        if not recipe.steps:
+            # Nothing is read: cost sessions stand on such artifacts.
+            return FixedFeed(self._networks.inputs(model, examples.subset([0])), {}), 0.0
+        if recipe.random_resized_crop:
+            held = {name: self._networks.get(other) for name, other in frozen.items()}
+            return CroppedFeed(network, examples, held, recipe.random_resized_crop, self.seed), 0.0
+        # Inputs are the same at every step, so a frozen network's outputs are too: computed once.
+        found = {name: self._networks.outputs(other, examples) for name, other in frozen.items()}
+        fixed = FixedFeed(self._networks.inputs(model, examples), {name: out.logits for name, out in found.items()})
+        return fixed, sum(out.seconds for out in found.values())
 
     def _flops(self, model: Model) -> _PassFlops:
         from prt_bench.meters.flops import count_forward, count_training, input_shape

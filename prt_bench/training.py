@@ -12,8 +12,9 @@ import torch
 
 from prt_bench.api import TRAINED, Network, Rule
 from prt_bench.errors import CellError
-from prt_bench.networks import Inputs, tunable
-from prt_bench.tasks import Recipe
+from prt_bench.feeds import Feed
+from prt_bench.networks import tunable
+from prt_bench.task_spec import Recipe
 
 __all__ = ["Tuned", "learning_rate", "tune"]
 
@@ -40,15 +41,16 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 def tune(
     network: Network,
-    inputs: Inputs,
+    feed: Feed,
     labels: torch.Tensor,
     recipe: Recipe,
     seed: int,
-    frozen: Mapping[str, torch.Tensor],
     rule: Rule | None,
     report: Callable[[int, int], None],
 ) -> Tuned:
-    """Minimise cross-entropy of `rule` over the network's logits (as `trained`) and frozen logits (N, K).
+    """Minimise cross-entropy of `rule` over the network's logits (as `trained`) and those of frozen ones.
+
+    `feed` gives the inputs and the frozen logits of each step; `labels` (N,) are those of all examples.
 
     The network is changed in place. Normalisation statistics stay as they were pretrained. The log keeps,
     with π the distribution of the rule without the trained network and r that network's logits, the loss,
@@ -65,20 +67,15 @@ def tune(
     optimiser = torch.optim.AdamW(
         parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
     )
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.empty(0, dtype=torch.long)
+    order = _order(len(labels), recipe, seed)
     log: list[dict[str, float]] = []
     started = time.perf_counter()
     with _own_random_numbers(seed, device):
-        for step in range(recipe.steps):
-            while len(order) < recipe.batch_size:
-                order = torch.cat([order, torch.randperm(len(inputs), generator=generator)])
-            indices, order = order[: recipe.batch_size], order[recipe.batch_size :]
+        for step, (inputs, held) in enumerate(feed.batches(order, device)):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(recipe, step)
-            trained = network.module(inputs.batch(indices).to(device)).float()
-            held = {name: logits[indices].to(device) for name, logits in frozen.items()}
-            truth = labels[indices].to(device)
+            trained = network.module(inputs).float()
+            truth = labels[order[step]].to(device)
             combined = trained if rule is None else rule({TRAINED: trained, **held})
             loss = torch.nn.functional.cross_entropy(combined, truth)
             if not bool(torch.isfinite(loss)):
@@ -98,6 +95,14 @@ def tune(
         examples=recipe.steps * recipe.batch_size,
         seconds=seconds,
     )
+
+
+def _order(count: int, recipe: Recipe, seed: int) -> list[torch.Tensor]:
+    """Indices of each step's batch: one shuffled pass over the examples after another."""
+    generator = torch.Generator().manual_seed(seed)
+    needed = recipe.steps * recipe.batch_size
+    passes = [torch.randperm(count, generator=generator) for _ in range(math.ceil(needed / count))]
+    return list(torch.split(torch.cat(passes)[:needed], recipe.batch_size)) if needed else []
 
 
 @contextmanager

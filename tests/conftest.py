@@ -22,7 +22,8 @@ from prt_bench.models import model_for
 from prt_bench.networks import Networks
 from prt_bench.registry import Registry
 from prt_bench.store import Store
-from prt_bench.tasks import Recipe, Task, TaskSource, load_task
+from prt_bench.task_spec import Recipe
+from prt_bench.tasks import Task, TaskSource, load_task
 from prt_bench.tools import LiveTools, TaskView
 
 SOURCE, TARGET = "nano-rn16-a", "nano-rn24-b"
@@ -54,9 +55,10 @@ class Bench:
     def model(self, alias: str) -> Model:
         return model_for(alias, self.task.space, self.registry, Places())
 
-    def tools(self, seed: int = 0, steps: int | None = None) -> LiveTools:
-        recipe = self.recipe if steps is None else self.recipe.model_copy(update={"steps": steps})
-        recipes = dict.fromkeys(self.registry.cards, recipe)
+    def tools(self, seed: int = 0, steps: int | None = None, recipe: Recipe | None = None) -> LiveTools:
+        chosen = recipe or self.recipe
+        chosen = chosen if steps is None else chosen.model_copy(update={"steps": steps})
+        recipes = dict.fromkeys(self.registry.cards, chosen)
         return LiveTools(self.store, recipes, seed, self.networks, quiet)
 
     def data(self) -> Data:
@@ -92,7 +94,7 @@ def registry() -> Registry:
 def bench(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """Real digits, a short recipe, and a store that lasts for the session."""
     store = Store(tmp_path_factory.mktemp("bench"))
-    task = load_task("digits", TaskSource(registry, store, None, True, quiet))
+    task = load_task("digits", TaskSource(registry, store, None, quiet))
     recipe = Recipe(steps=12, batch_size=32, learning_rate=1e-3, warmup_steps=2, weight_decay=0.1, clip_norm=1.0)
     networks = Networks(registry, Places(), store, "cpu", quiet)
     return Bench(registry, store, task, networks, recipe)

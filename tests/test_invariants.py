@@ -143,12 +143,13 @@ def test_same_seed_same_predictions_and_another_seed_others(bench: Bench) -> Non
     def run(seed: int) -> torch.Tensor:
         # A network made anew, so that nothing is taken from the store.
         networks = Networks(bench.registry, bench.networks.places, bench.store, "cpu", bench.networks.report)
+        from prt_bench.feeds import FixedFeed
         from prt_bench.training import tune
 
         source, train = bench.model(SOURCE), bench.task.roles["train"]
         labels = torch.from_numpy(train.labels)
-        inputs = networks.inputs(source, train)
-        tuned = tune(networks.fresh(source), inputs, labels, bench.recipe, seed, {}, None, lambda done, total: None)
+        feed = FixedFeed(networks.inputs(source, train), {})
+        tuned = tune(networks.fresh(source), feed, labels, bench.recipe, seed, None, lambda done, total: None)
         return torch.cat([value.flatten() for value in tuned.tensors.values()])
 
     assert torch.equal(run(0), run(0))

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from prt_bench.errors import RequestError
+from prt_bench.recipes import recipe_for
 from prt_bench.registry import Registry
 from prt_bench.store import Store
-from prt_bench.tasks import Task, TaskSource, load_own, load_task, recipe_for, task_spec
+from prt_bench.tasks import Task, TaskSource, load_own, load_task, task_spec
 
 TASKS = sorted(Registry().task_files())
 AT_HAND = [name for name in TASKS if task_spec(name, Registry()).source.kind != "hub"]
@@ -41,7 +42,7 @@ def quiet(title: str, done: int, total: int) -> None:
 
 @pytest.fixture
 def source(tmp_path: Path, registry: Registry) -> TaskSource:
-    return TaskSource(registry, Store(tmp_path / "store"), tmp_path / "data", True, quiet)
+    return TaskSource(registry, Store(tmp_path / "store"), tmp_path / "data", quiet)
 
 
 def pictures(root: Path, train: int = 5, test: int = 3) -> Path:
@@ -49,7 +50,8 @@ def pictures(root: Path, train: int = 5, test: int = 3) -> Path:
         for name in CLASSES:
             (root / split / name).mkdir(parents=True)
             for index in range(count):
-                Image.new("RGB", (4, 4), (index, train, 9)).save(root / split / name / f"{index}.png")
+                colour = (index, train, 100 * CLASSES.index(name) + len(split))
+                Image.new("RGB", (4, 4), colour).save(root / split / name / f"{index}.png")
     return root
 
 
@@ -70,8 +72,9 @@ def test_a_shipped_task_file_is_sane(name: str, registry: Registry) -> None:
     assert spec.title
     assert spec.licence not in {"", "unknown"}
     assert all(role.size for role in (spec.roles.train, spec.roles.validation, spec.roles.test))
-    assert set(spec.anchors) <= set(registry.cards)
-    assert all(0 < value < 1 for value in spec.anchors.values())
+    if spec.anchors is not None:
+        assert set(spec.anchors.scores) <= set(registry.cards)
+        assert all(0 < value < 1 for value in spec.anchors.scores.values())
 
 
 @pytest.mark.parametrize("name", AT_HAND)
@@ -233,7 +236,7 @@ templates_source: mine
 licence: mine
 """
     (tmp_path / "pets.yaml").write_text(text)
-    source = TaskSource(registry, Store(tmp_path / "store"), None, True, lambda title, done, total: None)
+    source = TaskSource(registry, Store(tmp_path / "store"), None, lambda title, done, total: None)
     with pytest.raises(RequestError, match="role test has 4 examples where the task pins 99"):
         load_own(tmp_path / "pets.yaml", source)
     (tmp_path / "pets.yaml").write_text(text.replace("size: 99", "size: 4"))

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prt_bench.api import CellError, Network, WeightedSum
+from prt_bench.feeds import FixedFeed
 from prt_bench.networks import tunable
-from prt_bench.tasks import Recipe
+from prt_bench.task_spec import Recipe
 from prt_bench.training import learning_rate, tune
 from tests.conftest import SOURCE, Bench
 
@@ -35,11 +36,10 @@ def test_tuning_changes_the_encoder_and_nothing_else(bench: Bench) -> None:
     train = bench.task.roles["train"]
     tune(
         network,
-        bench.networks.inputs(source, train),
+        FixedFeed(bench.networks.inputs(source, train), {}),
         torch.from_numpy(train.labels),
         bench.recipe,
         0,
-        {},
         None,
         lambda done, total: None,
     )
@@ -113,11 +113,10 @@ def test_a_learning_rate_that_explodes_is_a_failure_with_its_way_out(bench: Benc
     with pytest.raises(CellError, match="lower the learning rate"):
         tune(
             bench.networks.fresh(source),
-            bench.networks.inputs(source, train),
+            FixedFeed(bench.networks.inputs(source, train), {}),
             torch.from_numpy(train.labels),
             recipe,
             0,
-            {},
             None,
             lambda done, total: None,
         )
@@ -131,13 +130,13 @@ def test_a_method_without_its_artifact_is_told_so(bench: Bench) -> None:
 
 def test_a_network_that_drops_out_depends_on_the_seed_alone(bench: Bench) -> None:
     source, train = bench.model(SOURCE), bench.task.roles["train"]
-    inputs = bench.networks.inputs(source, train)
+    feed = FixedFeed(bench.networks.inputs(source, train), {})
 
     def tuned(seed: int) -> torch.Tensor:
         network = bench.networks.fresh(source)
         network.module = torch.nn.Sequential(network.module, torch.nn.Dropout(0.5))
         labels = torch.from_numpy(train.labels)
-        result = tune(network, inputs, labels, bench.recipe, seed, {}, None, lambda done, total: None)
+        result = tune(network, feed, labels, bench.recipe, seed, None, lambda done, total: None)
         return torch.cat([value.flatten() for value in result.tensors.values()])
 
     before = torch.get_rng_state()

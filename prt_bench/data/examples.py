@@ -41,8 +41,15 @@ class Examples(ABC):
 
     @property
     @abstractmethod
+    def digests(self) -> Sequence[str]:
+        """Digest of each image as it is stored: equal for the same picture, byte for byte."""
+
+    @cached_property
     def sha256(self) -> str:
         """Digest of images and labels, in order."""
+        content = hashlib.sha256("\n".join(self.digests).encode())
+        content.update(np.ascontiguousarray(self.labels).tobytes())
+        return content.hexdigest()
 
 
 class ArrayExamples(Examples):
@@ -64,10 +71,8 @@ class ArrayExamples(Examples):
         return ArrayExamples(self._pixels, labels, self.ids)
 
     @cached_property
-    def sha256(self) -> str:
-        content = hashlib.sha256(np.ascontiguousarray(self._pixels).tobytes())
-        content.update(np.ascontiguousarray(self.labels).tobytes())
-        return content.hexdigest()
+    def digests(self) -> Sequence[str]:
+        return [hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest() for image in self._pixels]
 
 
 class FileExamples(Examples):
@@ -96,16 +101,9 @@ class FileExamples(Examples):
     def relabelled(self, labels: NDArray[np.int64]) -> FileExamples:
         return FileExamples(self._paths, self.ids, self._digests, labels)
 
-    def same_pictures(self, other: FileExamples) -> list[str]:
-        """Ids of the examples whose file is, byte for byte, one of the other's."""
-        known = set(other._digests)
-        return [name for name, content in zip(self.ids, self._digests, strict=True) if content in known]
-
-    @cached_property
-    def sha256(self) -> str:
-        content = hashlib.sha256("\n".join(self._digests).encode())
-        content.update(np.ascontiguousarray(self.labels).tobytes())
-        return content.hexdigest()
+    @property
+    def digests(self) -> Sequence[str]:
+        return self._digests
 
 
 @dataclass(frozen=True)

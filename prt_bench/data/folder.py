@@ -55,11 +55,6 @@ def load_folder(root: Path, store: Store, report: Progress) -> RawData:
     if len(label_names) < 2:
         raise RequestError(f"{present['train']}: a task needs at least two class folders, found {len(label_names)}")
     splits = {split: _read_split(root, folder, label_names, store, report) for split, folder in present.items()}
-    seen_in_training = splits["test"].same_pictures(splits["train"])
-    if seen_in_training:
-        log.warning(
-            "%s: %d test images are in train too, the first is %s", root, len(seen_in_training), seen_in_training[0]
-        )
     return RawData(dict(splits), tuple(label_names), local=True)
 
 

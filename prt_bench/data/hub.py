@@ -1,12 +1,10 @@
-"""Data sets of the hub, in their own format: from a local mirror, or from the hub itself."""
+"""Data sets in the hub's own format, read from a folder; nothing here asks the network."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,112 +13,169 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from prt_bench.data.examples import Examples, RawData, to_rgb
-from prt_bench.errors import RequestError
+from prt_bench.data.folder import Progress
+from prt_bench.errors import RequestError, did_you_mean
+from prt_bench.files import digest
+from prt_bench.store import Store
+from prt_bench.task_spec import HubSource, LabelFile
 
 __all__ = ["load_hub"]
+
+log = logging.getLogger(__name__)
 
 
 class HubExamples(Examples):
     """Rows of a `datasets` table whose images stay encoded until they are needed."""
 
-    def __init__(self, table: Any, image_column: str, labels: NDArray[np.int64], name: str) -> None:
+    def __init__(self, table: Any, column: str, labels: NDArray[np.int64], ids: list[str], digests: list[str]) -> None:
         self._table = table
-        self._image_column = image_column
-        self._name = name
+        self._column = column
+        self._digests = digests
         self.labels = labels
-        self.ids = [f"{name}/{index}" for index in range(len(labels))]
+        self.ids = ids
 
     def image(self, index: int) -> Image.Image:
         try:
-            with Image.open(io.BytesIO(self._encoded(self._table[index]))) as image:
+            with Image.open(io.BytesIO(_encoded(self._table[index][self._column]))) as image:
                 return to_rgb(image)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise RequestError(f"{self.ids[index]}: cannot be decoded ({error})") from None
 
-    def _encoded(self, row: Any) -> bytes:
-        """The image's bytes, which a repository of image files leaves in their files."""
-        cell = row[self._image_column]
-        content: bytes | None = cell["bytes"]
-        return Path(cell["path"]).read_bytes() if content is None else content
-
     def subset(self, indices: Sequence[int]) -> HubExamples:
         chosen = list(indices)
-        part = HubExamples(
-            self._table.select(chosen), self._image_column, self.labels[np.asarray(chosen, np.int64)], self._name
+        return HubExamples(
+            self._table.select(chosen),
+            self._column,
+            self.labels[np.asarray(chosen, np.int64)],
+            [self.ids[index] for index in chosen],
+            [self._digests[index] for index in chosen],
         )
-        part.ids = [self.ids[index] for index in chosen]
-        return part
 
     def relabelled(self, labels: NDArray[np.int64]) -> HubExamples:
-        same = HubExamples(self._table, self._image_column, labels, self._name)
-        same.ids = self.ids
-        return same
+        return HubExamples(self._table, self._column, labels, self.ids, self._digests)
 
-    @cached_property
-    def sha256(self) -> str:
-        content = hashlib.sha256()
-        for row in self._table:
-            content.update(hashlib.sha256(self._encoded(row)).digest())
-        content.update(np.ascontiguousarray(self.labels).tobytes())
-        return content.hexdigest()
+    @property
+    def digests(self) -> Sequence[str]:
+        return self._digests
 
 
 def load_hub(
-    repository: str,
-    revision: str | None,
-    config: str | None,
-    splits: Sequence[str],
-    image_column: str,
-    label_column: str,
-    mirror: Path | None,
-    offline: bool,
+    folder: Path, source: HubSource, splits: Sequence[str], store: Store, report: Progress, local: bool
 ) -> RawData:
-    """Load splits of a hub data set: from `mirror` (a folder in the repository's own format) where it is given.
+    """Load splits of a data set from a folder that holds its repository; `local` where that is the user's own.
 
     Raises:
-        RequestError: it cannot be had, or lacks a split or a column; says what was tried and the ways out.
+        RequestError: it cannot be read, or lacks a split, a column or the names of its labels.
     """
-    import datasets
-
-    # The library tells of every retry; what could not be had is said once, below.
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     found: dict[str, Examples] = {}
     names: tuple[str, ...] = ()
-    where = str(mirror) if mirror else repository
-    if mirror is None and offline:
-        raise RequestError(
-            f"data {repository}: not in --data-dir and --offline forbids the hub; {_ways_out(repository)}"
-        )
     for split in splits:
-        try:
-            if mirror:
-                table = datasets.load_dataset(str(mirror), name=config, split=split)
-            else:
-                table = datasets.load_dataset(repository, name=config, revision=revision, split=split)
-        except Exception as error:  # noqa: BLE001 - the library raises its own, http's and the system's errors
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise RequestError(
-                f"data {where}, split {split}: cannot be loaded ({reason}); {_ways_out(repository)}"
-            ) from None
-        for column in (image_column, label_column):
-            if column not in table.column_names:
-                raise RequestError(f"data {where}: no column {column!r}; it has {', '.join(table.column_names)}")
-        names = _label_names(table, label_column, where)
-        labels = np.asarray([-1 if label is None else label for label in table[label_column]], dtype=np.int64)
-        encoded = table.select_columns([image_column]).cast_column(image_column, datasets.Image(decode=False))
-        found[split] = HubExamples(encoded, image_column, labels, f"{repository}/{split}")
-    return RawData(found, names)
+        table = _table(folder, source, split, splits, store)
+        column = next((name for name in source.image if name in table.column_names), None)
+        if column is None:
+            raise _no_column(folder, " or ".join(map(repr, source.image)), table.column_names)
+        if source.label not in table.column_names:
+            raise _no_column(folder, repr(source.label), table.column_names)
+        names = _label_names(folder, source, table)
+        labels = np.asarray([-1 if label is None else label for label in table[source.label]], dtype=np.int64)
+        if len(labels) and labels.max() >= len(names):
+            raise RequestError(f"data {folder}: label {labels.max()} in split {split}, but only {len(names)} names")
+        encoded = _undecoded(table.select_columns([column]), column)
+        ids = [f"{source.repository}/{split}/{index}" for index in range(len(labels))]
+        digests = _digests(folder, encoded, column, split, store, report)
+        found[split] = HubExamples(encoded, column, labels, ids, digests)
+    return RawData(found, names, local)
 
 
-def _label_names(table: Any, column: str, where: str) -> tuple[str, ...]:
-    names = getattr(table.features[column], "names", None)
-    if names is None:
-        raise RequestError(f"data {where}: column {column!r} holds no class labels with names")
-    return tuple(names)
+def _table(folder: Path, source: HubSource, split: str, splits: Sequence[str], store: Store) -> Any:
+    import datasets
+
+    # The library writes to these what is said once, below.
+    for name in ("huggingface_hub", "datasets"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    datasets.disable_progress_bars()
+    try:
+        return datasets.load_dataset(
+            str(folder.resolve()),
+            # Files that a card names for other splits may not have been fetched.
+            name=None if (data_files := _data_files(folder, source.config, splits)) else source.config,
+            data_files=data_files,
+            split=split,
+            cache_dir=str((store.root / "datasets").resolve()),
+        )
+    except Exception as error:  # noqa: BLE001 - the library raises its own, the formats' and the system's errors
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RequestError(
+            f"data {folder}, split {split}: cannot be read ({reason}); is it a whole copy of {source.repository}?"
+        ) from None
 
 
-def _ways_out(repository: str) -> str:
-    return (
-        "connect to the network, or put an image folder DIR/TASK/{train,test}/CLASS or a copy of the repository at "
-        f"DIR/{repository} and pass --data-dir DIR"
+def _data_files(folder: Path, config: str | None, splits: Sequence[str]) -> dict[str, Any] | None:
+    """Split → patterns of its files, for the splits that are asked for; None where the card does not say."""
+    from huggingface_hub import DatasetCard
+
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return None
+    configs = DatasetCard.load(readme).data.to_dict().get("configs") or []
+    for entry in configs:
+        if config in (None, entry.get("config_name")) and isinstance(entry.get("data_files"), list):
+            paths: Mapping[str, Any] = {part["split"]: part["path"] for part in entry["data_files"]}
+            chosen = {split: paths[split] for split in splits if split in paths}
+            return chosen if len(chosen) == len(splits) else None
+    return None
+
+
+def _undecoded(table: Any, column: str) -> Any:
+    import datasets
+
+    if not isinstance(table.features[column], datasets.Image):
+        kind = table.features[column]
+        raise RequestError(f"column {column!r} holds {kind} where pictures are wanted")
+    return table.cast_column(column, datasets.Image(decode=False))
+
+
+def _encoded(cell: Mapping[str, Any]) -> bytes:
+    """A picture's bytes, which a repository of image files leaves in their files."""
+    content: bytes | None = cell["bytes"]
+    return Path(cell["path"]).read_bytes() if content is None else content
+
+
+def _digests(folder: Path, table: Any, column: str, split: str, store: Store, report: Progress) -> list[str]:
+    """Digest of each picture's bytes; read once, and not again while the folder's files stay as they are."""
+    import hashlib
+
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts)
+    states = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    key = digest(["hub", str(folder.resolve()), states, split, column])
+    note = store.note(key)
+    if note is None:
+        found = []
+        for row in table:
+            found.append(hashlib.sha256(_encoded(row[column])).hexdigest())
+            report(f"reading {folder.name}, {split}", len(found), len(table))
+        note = {"sha256": found}
+        store.put_note(key, note)
+    digests: list[str] = note["sha256"]
+    return digests
+
+
+def _label_names(folder: Path, source: HubSource, table: Any) -> tuple[str, ...]:
+    own = getattr(table.features[source.label], "names", None)
+    if own is not None:
+        return tuple(own)
+    match source.label_names:
+        case LabelFile(file=file):
+            if not (folder / file).is_file():
+                raise RequestError(f"data {folder}: the file of label names, {file}, is missing")
+            return tuple(line.strip() for line in (folder / file).read_text(encoding="utf-8").splitlines())
+        case None:
+            raise RequestError(f"data {folder}: column {source.label!r} holds no class labels with names")
+        case names:
+            return names
+
+
+def _no_column(folder: Path, wanted: str, columns: list[str]) -> RequestError:
+    return RequestError(
+        f"data {folder}: no column {wanted}{did_you_mean(wanted, columns)}; it has {', '.join(columns)}"
     )

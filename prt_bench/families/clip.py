@@ -6,16 +6,17 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from prt_bench.api import Family, ModelCard, Network, OutputSpace, Places
+from prt_bench.api import Box, Family, ModelCard, Network, OutputSpace, Places
 from prt_bench.errors import RequestError
 from prt_bench.models import file_sha256
+from prt_bench.places import find_weights
 from prt_bench.records import Strict
 from prt_bench.yaml_files import load_yaml
 
@@ -29,6 +30,7 @@ WEIGHTS_FILE = "open_clip_model.safetensors"
 LOCAL_CONFIG = "open_clip_config.json"
 LOCAL_DIR = "local-dir"
 EQUAL_HEADS = 1e-6
+QUICK_GELU = "quick_gelu"
 
 
 class Cards(Strict):
@@ -74,6 +76,7 @@ class ClipFamily(Family):
         return Network(
             module=module,
             preprocess=_preprocess(preprocessing),
+            crop=_crop(preprocessing),
             frozen=("head", "scale"),
             preprocessing=preprocessing,
             head_sha256=None if weights == "meta" else hashlib.sha256(head.numpy().tobytes()).hexdigest(),
@@ -85,19 +88,9 @@ def _embedded_folder() -> Path:
 
 
 def _weights_path(card: ModelCard, places: Places) -> Path:
-    """The weight file of a card; RequestError says what was tried and the three ways out."""
     if card.embedded:
         return _embedded_folder() / card.alias / WEIGHTS_FILE
-    name = card.file or WEIGHTS_FILE
-    tried = [folder / card.alias / name for folder in (places.weights_dir, places.cache) if folder is not None]
-    for path in tried:
-        if path.is_file():
-            return path
-    raise RequestError(
-        f"model {card.alias}: no weights (tried {', '.join(map(str, tried))}); connect and run "
-        f"`prt-bench fetch --pair {card.alias}:{card.alias}`, or put the file of {card.hub or 'the model'} at "
-        f"DIR/{card.alias}/{name} and pass --weights-dir DIR, or try an embedded pair: --pair nano-rn16-a:nano-rn24-b"
-    )
+    return find_weights(card, card.file or WEIGHTS_FILE, places)
 
 
 def _create(card: ModelCard, weights: Literal["real", "random", "meta"], places: Places) -> Any:
@@ -106,6 +99,7 @@ def _create(card: ModelCard, weights: Literal["real", "random", "meta"], places:
     import torch
     from safetensors import SafetensorError
 
+    check_card(card)
     name = f"{LOCAL_DIR}:{_weights_path(card, places).parent}" if card.architecture == LOCAL_DIR else card.architecture
     options: dict[str, Any] = {"pretrained_image": False, "pretrained_text": False}
     if card.mean is not None and card.std is not None:
@@ -113,6 +107,7 @@ def _create(card: ModelCard, weights: Literal["real", "random", "meta"], places:
     if weights == "real":
         path = _weights_path(card, places)
         _check_digest(card, path)
+        _check_own_config(card, path.parent / LOCAL_CONFIG)
         # The file is named, never a tag: by tag open_clip neither pins a revision nor refuses pickled weights.
         file = None if card.architecture == LOCAL_DIR else str(path)
         try:
@@ -132,6 +127,67 @@ def _create(card: ModelCard, weights: Literal["real", "random", "meta"], places:
         torch.manual_seed(0)
         model = open_clip.create_model(name, load_weights=False, device=device, **options)
     return model.eval()
+
+
+def check_card(card: ModelCard) -> None:
+    """Compare a card that names weights of open_clip's registry with what the registry says of them.
+
+    Raises:
+        RequestError: the registry lacks them, or activation, mean, std, size or repository are others.
+    """
+    import open_clip
+
+    if card.pretrained is None:
+        return
+    # Copied: the functions hand out the registry's own dictionaries.
+    config = dict(open_clip.get_model_config(card.architecture) or {})
+    known = dict(open_clip.get_pretrained_cfg(card.architecture, card.pretrained) or {})
+    if not config or not known:
+        raise RequestError(
+            f"model {card.alias}: open_clip has no weights {card.pretrained!r} for architecture {card.architecture!r}"
+        )
+    wanted = _activation(known)
+    if _activation(config) != wanted:
+        raise RequestError(
+            f"model {card.alias}: the weights {card.pretrained!r} were trained with {wanted}, which architecture "
+            f"{card.architecture} does not have; use its "
+            f"{'-quickgelu' if wanted == QUICK_GELU else 'plain'} variant"
+        )
+    _compare(
+        card,
+        "open_clip's registry",
+        {
+            "activation": wanted,
+            "mean": known.get("mean"),
+            "std": known.get("std"),
+            "image_size": config["vision_cfg"].get("image_size"),
+            "hub": known.get("hf_hub", "").rstrip("/") or None,
+        },
+    )
+
+
+def _check_own_config(card: ModelCard, path: Path) -> None:
+    """Compare a card with the configuration that lies beside its weights, as the hub's repositories have it."""
+    if card.architecture == LOCAL_DIR or not path.is_file():
+        return
+    config = json.loads(path.read_text(encoding="utf-8"))
+    model, preprocess = config.get("model_cfg", {}), config.get("preprocess_cfg", {})
+    own = {"mean": preprocess.get("mean"), "std": preprocess.get("std")}
+    _compare(card, str(path), {**own, "activation": _activation(model) if model else None})
+
+
+def _compare(card: ModelCard, other: str, facts: Mapping[str, Any]) -> None:
+    for name, value in facts.items():
+        mine = getattr(card, name)
+        theirs = tuple(value) if isinstance(value, list | tuple) else value
+        if theirs is not None and mine is not None and mine != theirs:
+            raise RequestError(
+                f"model {card.alias}: {name} is {mine} on the card and {theirs} in {other}; mend the card"
+            )
+
+
+def _activation(config: Mapping[str, Any]) -> str:
+    return QUICK_GELU if config.get("quick_gelu", False) else "gelu"
 
 
 @contextmanager
@@ -211,3 +267,22 @@ def _preprocess(preprocessing: dict[str, Any]) -> Callable[[Sequence[Image]], to
         return torch.stack([transform(image) for image in images])
 
     return preprocess
+
+
+def _crop(preprocessing: dict[str, Any]) -> Callable[[Sequence[Image], Sequence[Box]], torch.Tensor]:
+    """open_clip's training transform on a given box: resize to the whole input, then normalise as for evaluation."""
+    import torch
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.functional import normalize, resized_crop, to_tensor
+
+    size = preprocessing["size"]
+    wanted = [size, size] if isinstance(size, int) else list(size)
+
+    def crop(images: Sequence[Image], boxes: Sequence[Box]) -> torch.Tensor:
+        parts = []
+        for image, (left, top, width, height) in zip(images, boxes, strict=True):
+            part = resized_crop(image, top, left, height, width, wanted, InterpolationMode.BICUBIC)
+            parts.append(normalize(to_tensor(part), preprocessing["mean"], preprocessing["std"]))
+        return torch.stack(parts)
+
+    return crop

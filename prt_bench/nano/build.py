@@ -83,7 +83,7 @@ def zero_shot(card: ModelCard, folder: Path) -> dict[str, float]:
         registry, store = Registry(), Store(Path(scratch))
         networks = Networks(registry, Places(weights_dir=folder.parent), store, "cpu", _unseen)
         for name in TASKS:
-            task = load_task(name, TaskSource(registry, store, None, True, _unseen))
+            task = load_task(name, TaskSource(registry, store, None, _unseen))
             test = task.roles["test"]
             logits = networks.outputs(Model(elsewhere, task.space, card.alias), test).logits
             measured[name] = round(float((logits.argmax(1).numpy() == test.labels).mean()), 4)

@@ -57,7 +57,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def own(root: Path, store: Store) -> Task:
-    return load_own(root, TaskSource(Registry(), store, None, True, quiet))
+    return load_own(root, TaskSource(Registry(), store, None, quiet))
 
 
 def test_a_folder_gives_its_splits_with_labels_by_name(make: Make, store: Store) -> None:
@@ -277,7 +277,7 @@ def test_progress_ends_with_the_last_image(make: Make, store: Store) -> None:
 def test_a_small_copy_of_a_real_task_is_a_local_variant(name: str, store: Store) -> None:
     if not (SHARED / name).is_dir():
         pytest.skip(f"{SHARED / name} is not here")
-    task = load_task(name, TaskSource(Registry(), store, SHARED, True, quiet))
+    task = load_task(name, TaskSource(Registry(), store, SHARED, quiet))
     base, _, local = task.version.partition("+local.")
     assert base == task.spec.version
     assert len(local) == 8
@@ -289,14 +289,16 @@ def test_a_small_copy_of_a_real_task_is_a_local_variant(name: str, store: Store)
         assert folder in task.spec.classes[test.labels[index]].known_as
 
 
-def test_pictures_that_stand_in_train_and_test_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_pictures_that_stand_in_train_and_test_are_refused(tmp_path: Path) -> None:
     for split in ("train", "test"):
         for name, colour in (("cat", 10), ("dog", 200)):
             folder = tmp_path / "pets" / split / name
             folder.mkdir(parents=True)
             Image.new("RGB", (8, 8), (colour, 0, 0 if name == "cat" else len(split))).save(folder / "one.png")
-    load_folder(tmp_path / "pets", Store(tmp_path / "store"), lambda title, done, total: None)
-    assert "1 test images are in train too, the first is test/cat/one.png" in caplog.text
+            Image.new("RGB", (8, 8), (colour, 7, len(split))).save(folder / "two.png")
+    source = TaskSource(Registry(), Store(tmp_path / "store"), None, quiet)
+    with pytest.raises(RequestError, match="1 test images are in train or validation too, the first as train/cat/one"):
+        load_own(tmp_path / "pets", source)
 
 
 def test_a_linked_folder_of_pictures_is_followed(tmp_path: Path) -> None:

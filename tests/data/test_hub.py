@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from prt_bench.data.examples import RawData
 from prt_bench.data.hub import load_hub
 from prt_bench.errors import RequestError
+from prt_bench.places import write_manifest
 from prt_bench.registry import Registry
 from prt_bench.store import Store
+from prt_bench.task_spec import HubSource, LabelFile
 from prt_bench.tasks import Task, TaskSource, load_own
 
 COLOURS = {"cat": (250, 0, 0), "dog": (0, 250, 0), "hen": (0, 0, 250)}
@@ -45,15 +48,12 @@ def quiet(title: str, done: int, total: int) -> None:
     """Progress that nobody looks at."""
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    datasets.disable_progress_bars()
-
-
-def png(colour: tuple[int, int, int]) -> bytes:
+def png(colour: tuple[int, int, int], number: int = 0) -> bytes:
+    """A picture of one colour whose last pixel tells its number, so that no two are the same."""
     out = BytesIO()
-    Image.new("RGB", (4, 4), colour).save(out, "PNG")
+    image = Image.new("RGB", (4, 4), colour)
+    image.putpixel((3, 3), (number % 256, number // 256, 0))
+    image.save(out, "PNG")
     return out.getvalue()
 
 
@@ -66,29 +66,39 @@ def mirror(tmp_path: Path) -> Mirror:
         labels: dict[str, Sequence[str | None]] | None = None,
         image: str = "image",
         broken: bool = False,
+        own: bool = False,
     ) -> Path:
-        folder = tmp_path / "mirror" / "org" / "pets"
+        folder = tmp_path / ("mirror" if own else "store/data") / "org" / "pets"
         (folder / "data").mkdir(parents=True)
         kinds = datasets.Features({image: datasets.Image(), "label": datasets.ClassLabel(names=list(names))})
         for split, told in (
             labels or {"train": ["dog", "cat", "hen"] * 3, "test": ["hen", "cat", "dog", "dog"]}
         ).items():
             colours = [COLOURS.get(name or "?", (9, 9, 9)) for name in told]
+            first = 0 if split == "train" else 500
+            pictures = [b"\x89PNG" if broken else png(colour, first + at) for at, colour in enumerate(colours)]
             rows = {
-                image: [{"bytes": b"\x89PNG" if broken else png(colour), "path": None} for colour in colours],
+                image: [{"bytes": picture, "path": None} for picture in pictures],
                 "label": [None if name is None else -1 if name == "?" else list(names).index(name) for name in told],
             }
             table = datasets.Dataset.from_dict(rows, features=kinds)
             table.to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
+        write_manifest(folder, "org/pets", "0" * 40, [])
         return folder
 
     return write
 
 
+def raw(folder: Path, tmp_path: Path, split: str = "train", image: str = "image", label: str = "label") -> RawData:
+    source = HubSource(kind="hub", repository="org/pets", image=(image,), label=label)
+    return load_hub(folder, source, [split], Store(tmp_path / "store"), quiet, local=False)
+
+
 def task(tmp_path: Path, train: int = 6, test: int = 4) -> Task:
     path = tmp_path / "pets.yaml"
     path.write_text(TASK.replace("TRAIN", str(train)).replace("TEST", str(test)), encoding="utf-8")
-    return load_own(path, TaskSource(Registry(), Store(tmp_path / "store"), tmp_path / "mirror", True, quiet))
+    own = tmp_path / "mirror"
+    return load_own(path, TaskSource(Registry(), Store(tmp_path / "store"), own if own.is_dir() else None, quiet))
 
 
 def shown(found: Task, role: str) -> list[str]:
@@ -121,7 +131,7 @@ def test_labels_are_joined_by_name_whatever_their_order_in_the_data(
 def test_the_order_of_the_datas_class_list_does_not_change_the_task(tmp_path: Path, mirror: Mirror) -> None:
     mirror(("cat", "dog", "hen"))
     first = task(tmp_path).identity
-    shutil.rmtree(tmp_path / "mirror")
+    shutil.rmtree(tmp_path / "store")
     mirror(("hen", "cat", "dog"))
     assert task(tmp_path).identity == first
 
@@ -176,54 +186,118 @@ def test_a_repository_of_image_files_is_read_too(tmp_path: Path) -> None:
             folder = tmp_path / "mirror" / "org" / "pets" / split / name
             folder.mkdir(parents=True)
             for index in range(count):
-                (folder / f"{index}.png").write_bytes(png(colour))
+                (folder / f"{index}.png").write_bytes(png(colour, index + 9 * (split == "test")))
     found = task(tmp_path, 6, 3)
     assert [found.space.labels[label] for label in found.roles["test"].labels] == shown(found, "test")
     assert len(found.roles["train"].sha256) == 64
 
 
 def test_an_image_folder_of_the_tasks_name_comes_before_the_copy(tmp_path: Path, mirror: Mirror) -> None:
-    mirror()
+    mirror(own=True)
     for split in ("train", "test"):
         for name, colour in COLOURS.items():
             folder = tmp_path / "mirror" / "pets" / split / name
             folder.mkdir(parents=True)
             for index in range(2):
-                (folder / f"{index}.png").write_bytes(png(colour))
+                (folder / f"{index}.png").write_bytes(png(colour, index + 9 * (split == "test")))
     assert task(tmp_path).version.startswith("1+local.")
+
+
+def test_a_copy_of_the_users_own_may_have_other_sizes_and_says_so(tmp_path: Path, mirror: Mirror) -> None:
+    mirror(own=True)
+    found = task(tmp_path, 99, 98)
+    assert found.version.startswith("1+local.")
+    assert not found.pinned
+    assert {name: len(part) for name, part in found.roles.items()} == {"train": 6, "validation": 3, "test": 4}
 
 
 @pytest.mark.parametrize(
     ("image", "split", "message"),
     [
-        ("picture", "train", "no column 'image'; it has picture, label"),
-        ("image", "validation", "split validation: cannot be loaded .*validation.*; connect to the network, or put"),
+        ("picture", "train", "no column 'image'.*; it has picture, label"),
+        ("image", "validation", r"split validation: cannot be read .*validation.*; is it a whole copy of org/pets"),
     ],
 )
-def test_what_the_data_lacks_is_named(mirror: Mirror, image: str, split: str, message: str) -> None:
+def test_what_the_data_lacks_is_named(tmp_path: Path, mirror: Mirror, image: str, split: str, message: str) -> None:
     folder = mirror(image=image)
     with pytest.raises(RequestError, match=message):
-        load_hub("org/pets", None, None, [split], "image", "label", folder, True)
+        raw(folder, tmp_path, split)
 
 
-def test_a_label_column_without_names_is_refused(mirror: Mirror) -> None:
-    folder = mirror()
+def test_a_label_column_without_names_is_refused(tmp_path: Path, mirror: Mirror) -> None:
     with pytest.raises(RequestError, match="column 'image' holds no class labels with names"):
-        load_hub("org/pets", None, None, ["train"], "image", "image", folder, True)
+        raw(mirror(), tmp_path, label="image")
 
 
-def test_a_row_that_cannot_be_decoded_is_named(mirror: Mirror) -> None:
-    raw = load_hub("org/pets", None, None, ["test"], "image", "label", mirror(broken=True), True)
+def test_a_row_that_cannot_be_decoded_is_named(tmp_path: Path, mirror: Mirror) -> None:
+    found = raw(mirror(broken=True), tmp_path, "test")
     with pytest.raises(RequestError, match=r"org/pets/test/2: cannot be decoded"):
-        raw.splits["test"].image(2)
+        found.splits["test"].image(2)
 
 
-def test_offline_the_hub_is_not_asked_and_the_ways_out_are_told(tmp_path: Path) -> None:
-    (tmp_path / "mirror").mkdir()
-    with pytest.raises(RequestError, match=r"org/pets: not in --data-dir and --offline forbids .*DIR/org/pets"):
+def test_plain_numbers_get_their_names_from_the_repositorys_list(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    kinds = datasets.Features({"image": datasets.Image(), "cls": datasets.Value("int64")})
+    rows = {"image": [{"bytes": png((9, 9, 9), at), "path": None} for at in range(3)], "cls": [1, 0, 1]}
+    datasets.Dataset.from_dict(rows, features=kinds).to_parquet(folder / "train-00000-of-00001.parquet")
+    (folder / "names.txt").write_text("hen\ncat\n")
+    source = HubSource(kind="hub", repository="org/pets", label="cls", label_names=LabelFile(file="names.txt"))
+    store = Store(tmp_path / "store")
+    found = load_hub(folder, source, ["train"], store, quiet, local=False)
+    assert [found.label_names[label] for label in found.splits["train"].labels] == ["cat", "hen", "cat"]
+    (folder / "names.txt").write_text("hen\n")
+    with pytest.raises(RequestError, match="label 1 in split train, but only 1 names"):
+        load_hub(folder, source, ["train"], store, quiet, local=False)
+
+
+def test_splits_that_were_not_fetched_are_not_missed(tmp_path: Path, mirror: Mirror) -> None:
+    """A repository may hold corrupted copies of the test, which its card names and nobody here needs."""
+    folder = mirror()
+    files = "".join(f"  - split: {name}\n    path: data/{name}-*\n" for name in ("train", "test", "contrast"))
+    card = f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n"
+    (folder / "README.md").write_text(card)
+    assert len(task(tmp_path).roles["test"]) == 4
+
+
+def test_test_images_in_train_are_refused_by_name(tmp_path: Path, mirror: Mirror) -> None:
+    folder = mirror()
+    splits = {name: folder / "data" / f"{name}-00000-of-00001.parquet" for name in ("train", "test")}
+    parts = [datasets.Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "c")) for path in splits.values()]
+    datasets.concatenate_datasets([parts[0], parts[1].select([1])]).to_parquet(splits["train"])
+    with pytest.raises(RequestError, match=r"1 test images are in train or validation too, the first as org/pets/tr"):
+        task(tmp_path, 7)
+
+
+def test_a_few_known_duplicates_are_left_out_of_training(
+    tmp_path: Path, mirror: Mirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror(labels={"train": ["dog", "cat", "hen"] * 3, "test": ["hen", "cat", "dog", "dog"]})
+    clean = task(tmp_path)
+    folder = tmp_path / "store/data/org/pets/data"
+    parts = [
+        datasets.Dataset.from_parquet(str(folder / f"{name}-00000-of-00001.parquet"), cache_dir=str(tmp_path / "c"))
+        for name in ("train", "test")
+    ]
+    grown = datasets.concatenate_datasets([parts[0], parts[1].select([1])])
+    grown.to_parquet(folder / "train-00000-of-00001.parquet")
+    path = tmp_path / "pets.yaml"
+    text = TASK.replace("TRAIN", "7").replace("TEST", "4") + "known_duplicates: 0.25\n"
+    path.write_text(text)
+    found = load_own(path, TaskSource(Registry(), Store(tmp_path / "store"), None, quiet))
+    assert found.left_out == 1
+    assert "1 test images are in train or validation too" in caplog.text
+    assert len(found.roles["train"]) + len(found.roles["validation"]) == 9
+    assert not {*found.roles["train"].digests, *found.roles["validation"].digests} & {*found.roles["test"].digests}
+    assert clean.left_out == 0
+
+
+def test_the_ways_out_are_told_where_there_is_no_data(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"task pets: no data \(tried .*org/pets.*fetch --task pets.*DIR/org/pets"):
         task(tmp_path)
 
 
 def test_a_data_dir_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pets.yaml").write_text(TASK.replace("TRAIN", "6").replace("TEST", "4"))
     with pytest.raises(RequestError, match=r"--data-dir .*mirror: no such folder"):
-        task(tmp_path)
+        load_own(tmp_path / "pets.yaml", TaskSource(Registry(), Store(tmp_path / "store"), tmp_path / "mirror", quiet))

@@ -149,3 +149,70 @@ def test_shipped_weights_hold_to_their_cards_and_their_size(registry: Registry) 
         assert card.provenance
         ClipFamily().build(card, SPACE, "real", Places())
     assert total <= 20e6
+
+
+@pytest.mark.parametrize(
+    ("alias", "change", "message"),
+    [
+        ("vitb32-laion", {"architecture": "ViT-B-32"}, "trained with quick_gelu, which architecture ViT-B-32 does not"),
+        (
+            "vitb16-openai",
+            {"architecture": "ViT-B-16"},
+            "trained with quick_gelu, which architecture ViT-B-16 does not",
+        ),
+        ("vitb16-laion", {"activation": "quick_gelu"}, "activation is quick_gelu on the card and gelu in open_clip"),
+        (
+            "vitl14-laion2b",
+            {"mean": (0.48145466, 0.4578275, 0.40821073)},
+            r"mean is .0\.48.* and .0\.5, 0\.5, 0\.5. in",
+        ),
+        ("vitb16-laion", {"std": (0.5, 0.5, 0.5)}, r"std is .0\.5, 0\.5, 0\.5. on the card and .0\.26"),
+        ("convnextbw-laion2b", {"image_size": 224}, "image_size is 224 on the card and 256"),
+        ("vitb16-laion", {"hub": "timm/other"}, "hub is timm/other on the card and timm/vit_base_patch16"),
+        ("vitb16-laion", {"pretrained": "laion9b"}, "open_clip has no weights 'laion9b'"),
+    ],
+)
+def test_a_card_that_is_wrong_is_refused_by_name(
+    registry: Registry, alias: str, change: dict[str, Any], message: str
+) -> None:
+    card = registry.card(alias).model_copy(update=change)
+    for weights in ("random", "meta"):
+        with pytest.raises(RequestError, match=f"model {alias}: .*{message}"):
+            ClipFamily().build(card, SPACE, weights, Places())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"preprocess_cfg": {"mean": [0.4, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}, "mean is"),
+        ({"model_cfg": {"quick_gelu": True}}, "activation is gelu on the card and quick_gelu"),
+    ],
+)
+def test_weights_whose_own_configuration_says_otherwise_are_refused(
+    real_format: tuple[ModelCard, Places, dict[str, Any]], tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
+    card, _, state = real_format
+    (tmp_path / "tiny").mkdir()
+    save_file(state, tmp_path / "tiny" / "open_clip_model.safetensors")
+    (tmp_path / "tiny" / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(RequestError, match=f"model tiny: {message}.*open_clip_config.json"):
+        ClipFamily().build(card.model_copy(update={"activation": "gelu"}), SPACE, "real", Places(tmp_path))
+
+
+@pytest.mark.parametrize("card", REAL, ids=lambda card: card.alias)
+def test_the_size_of_a_download_is_that_of_the_architecture(card: ModelCard) -> None:
+    with torch.device("meta"):
+        clip = open_clip.create_model(card.architecture, load_weights=False, device="meta")
+    assert card.size_bytes == sum(value.numel() * value.element_size() for value in clip.state_dict().values())
+
+
+def test_every_model_of_the_paper_and_its_neighbours_has_a_card() -> None:
+    vits = {
+        f"vit{size}-{data}" for size in ("b32", "b16", "l14") for data in ("openai", "laion", "laion2b", "datacomp")
+    }
+    assert {card.alias for card in REAL} == vits | {
+        "rn50-openai",
+        "rn101-openai",
+        "convnextb-laion",
+        "convnextbw-laion2b",
+    }

@@ -1,0 +1,100 @@
+"""Where weights and data lie on disk: the user's own folders first, then what was fetched into the store.
+
+Both have the hub's layout, `<owner>/<repository>/<file>`; weights may also lie under the model's alias, and data
+as an image folder under the task's name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prt_bench.api import ModelCard, Places
+from prt_bench.errors import RequestError
+from prt_bench.files import write_atomically
+from prt_bench.store import Store
+from prt_bench.task_spec import HubSource
+
+__all__ = ["MANIFEST", "FoundData", "find_data", "find_weights", "manifest", "weight_places", "write_manifest"]
+
+MANIFEST = ".prt-bench.json"
+"""Beside fetched files: revision, and size and digest of each. Written last, so it says that all of them are there."""
+
+
+@dataclass(frozen=True)
+class FoundData:
+    """A folder that holds a data set."""
+
+    folder: Path
+    image_folder: bool
+    own: bool
+    """The user's own, whose sizes may differ from those a task pins."""
+
+
+def find_data(task: str, source: HubSource, data_dir: Path | None, store: Store) -> FoundData:
+    """Where the data of a hub task is.
+
+    Raises:
+        RequestError: nowhere; says what was tried and the ways out.
+    """
+    tried = []
+    if data_dir is not None:
+        if not data_dir.is_dir():
+            raise RequestError(f"--data-dir {data_dir}: no such folder")
+        for folder, image_folder in ((data_dir / task, True), (data_dir / source.repository, False)):
+            if folder.is_dir():
+                return FoundData(folder, image_folder, own=True)
+            tried.append(str(folder))
+    fetched = store.root / "data" / source.repository
+    if (fetched / MANIFEST).is_file():
+        return FoundData(fetched, image_folder=False, own=False)
+    tried.append(str(fetched))
+    raise RequestError(
+        f"task {task}: no data (tried {', '.join(tried)}); connect and run `prt-bench fetch --task {task}`, or put an "
+        f"image folder at DIR/{task}/{{train,test}}/CLASS/ or a copy of {source.repository} at "
+        f"DIR/{source.repository}/ and pass --data-dir DIR"
+    )
+
+
+def weight_places(repository: str | None, file: str, alias: str | None, places: Places) -> list[Path]:
+    """Where a weight file may be, in the order in which it is looked for."""
+    folders = [folder for folder in (places.weights_dir, places.cache) if folder is not None]
+    return [folder / name / file for folder in folders for name in (alias, repository) if name]
+
+
+def find_weights(card: ModelCard, file: str, places: Places) -> Path:
+    """The weight file of a card.
+
+    Raises:
+        RequestError: nowhere; says what was tried and the ways out.
+    """
+    tried = weight_places(card.hub, file, card.alias, places)
+    for path in tried:
+        if path.is_file():
+            return path
+    raise RequestError(
+        f"model {card.alias}: no weights (tried {', '.join(map(str, tried))}); connect and run "
+        f"`prt-bench fetch --pair {card.alias}:{card.alias}`, or put the file of {card.hub or 'the model'} at "
+        f"DIR/{card.alias}/{file} and pass --weights-dir DIR, or try an embedded pair: --pair nano-rn16-a:nano-rn24-b"
+    )
+
+
+def manifest(folder: Path) -> dict[str, Any] | None:
+    """What was fetched into a folder, or None where nothing was."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RequestError(f"{path}: damaged ({error}); delete the folder and fetch again") from None
+    return value
+
+
+def write_manifest(folder: Path, repository: str, revision: str, files: Sequence[dict[str, Any]]) -> None:
+    """Say that a folder holds these files, whole, of this commit."""
+    value = {"repository": repository, "revision": revision, "files": list(files)}
+    write_atomically(folder / MANIFEST, json.dumps(value, indent=1) + "\n")
