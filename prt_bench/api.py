@@ -341,7 +341,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Places:
-    """Where weights may be. Loading never asks the network: what is missing was to be fetched before."""
+    """Where weights may be. Loading never asks the network."""
 
     weights_dir: Path | None = None
     cache: Path = Path()
@@ -355,13 +355,13 @@ class Network:
     """(B, *input shape) → logits (B, K)."""
     preprocess: Callable[[Sequence[Image]], torch.Tensor]
     """Raw images → (B, *input shape), fp32, on the CPU."""
-    crop: Callable[[Sequence[Image], Sequence[Box]], torch.Tensor] | None = None
-    """The same of a box of each image, resized to the input: for recipes that train on random crops."""
     frozen: tuple[str, ...] = ()
     """Prefixes of the parameters that tuning leaves alone, such as a zero-shot head."""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     """What `preprocess` does, as plain JSON values: equal values mean equal inputs."""
     head_sha256: str | None = None
+    crop: Callable[[Sequence[Image], Sequence[Box]], torch.Tensor] | None = None
+    """As `preprocess`, of a box of each image, resized to the input: for recipes that train on random crops."""
 
 
 class Family(ABC):
@@ -397,6 +397,14 @@ class Family(ABC):
                 "use a task file that lists the same classes in the model's order"
             )
         return own
+
+    def published_weights(self, card: ModelCard, network: Network, path: Path) -> Mapping[str, torch.Tensor]:
+        """Weights that others tuned and published, by the names that `network.module` gives its parameters.
+
+        Raises:
+            RequestError: this family has no adapter for such files, or the file is of another network.
+        """
+        raise RequestError(f"family {self.name} has no adapter for published encoders; use a recipe that trains")
 
     @abstractmethod
     def build(

@@ -5,32 +5,39 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prt_bench.api import Artifact, Composition, Data
+from prt_bench.anchors import Anchor, Comparison, anchor_of, compare, refuse
+from prt_bench.api import Artifact, Composition, Data, Method, Model
 from prt_bench.composing import compose
 from prt_bench.costs import ABSENT, CompositionMeter, Timed
 from prt_bench.data.examples import Examples
 from prt_bench.environment import describe, now
 from prt_bench.errors import CellError
 from prt_bench.files import digest, write_atomically
+from prt_bench.ledger import total
 from prt_bench.meters import quality
 from prt_bench.networks import Networks, Progress
 from prt_bench.plan import Plan, PlannedCell, verb_data
 from prt_bench.provenance import absent_provenance, provenance, whole, write_record
 from prt_bench.records import Artifacts, Cost, CostSession, CostTerm, LatencyRow, PerQuery, Quality, Record
 from prt_bench.store import Store
-from prt_bench.task_spec import Recipe
-from prt_bench.tools import LiveTools, TaskView, training_source
+from prt_bench.task_spec import Recipe, Tuning
+from prt_bench.tools import LiveTools, training_source
+from prt_bench.trials import Trial
+from prt_bench.views import TaskView
 
 __all__ = ["CellWorker"]
 
 LIMIT_SEED = 0
+UNTRAINED = Recipe(steps=0, batch_size=1, learning_rate=1.0, warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
+"""Gives artifacts of the right shape, at no training."""
 VerbCall = Callable[[Data, LiveTools], Artifact | None]
 
 
@@ -44,6 +51,17 @@ class Ported:
     per_upgrade: CostTerm
 
 
+@dataclass(frozen=True)
+class Tried:
+    """One trial of a cell, and what validation says of it."""
+
+    trial: Trial
+    verbs: Ported
+    composition: Composition
+    validation_logits: NDArray[np.float64]
+    value: float
+
+
 class CellWorker:
     """Does cells of one plan, with networks kept warm between them."""
 
@@ -53,6 +71,7 @@ class CellWorker:
         request = plan.request
         self.networks = Networks(plan.registry, request.places, plan.store, request.device, report, request.weights)
         self.meter = CompositionMeter(self.networks)
+        self._anchored: dict[str, Comparison] = {}
 
     def prepare(self, planned: PlannedCell) -> None:
         """Load both models and build their heads: what is wrong with them is said before any work."""
@@ -61,21 +80,22 @@ class CellWorker:
 
     def timed(self, planned: PlannedCell, scratch: Store) -> Timed:
         """The cell's composition on artifacts of zero steps, kept in `scratch`: the right shape, at no training."""
-        recipes = {alias: recipe.model_copy(update={"steps": 0}) for alias, recipe in planned.recipes.items()}
-        composition = self._attached(planned, self._verbs(planned, recipes, scratch))
-        self.meter.measure(composition)
         method = planned.method
+        recipes = dict.fromkeys((planned.source.card.alias, planned.target.card.alias), UNTRAINED)
+        composition = self._attached(planned, method.method, self._verbs(planned, recipes, scratch))
+        self.meter.measure(composition)
         return Timed(method.label, method.name, method.method.params, method.source_sha256, composition)
 
     def do(self, planned: PlannedCell, session: CostSession | str) -> Record:
         """The cell's record, written. `session` holds its latency, or the reason why there is none."""
         started = now()
-        verbs = self._verbs(planned, planned.recipes, self.plan.store)
-        composition = self._attached(planned, verbs)
+        self._hold_to_anchors(planned)
+        chosen, tuning = self._best(planned)
+        verbs, composition, validation_logits = chosen.verbs, chosen.composition, chosen.validation_logits
+        self._hold_to_published(planned, composition)
         test = limited(planned.task.roles["test"], planned.cell.limit)
         validation = planned.task.roles["validation"]
         logits = self._logits(composition, test)
-        validation_logits = self._logits(composition, validation)
         primary = planned.task.spec.metrics.primary
         temperature = quality.calibration_temperature(validation_logits, validation.labels)
         predictions = planned.path.with_suffix(".predictions.csv")
@@ -96,6 +116,7 @@ class CellWorker:
                 ece=quality.expected_calibration_error(logits, test.labels),
                 predictions=predictions.name,
                 validation=quality.metrics(validation_logits, validation.labels, "validation"),
+                tuning=tuning,
             ),
             cost=Cost(once=verbs.once, per_upgrade=verbs.per_upgrade, per_query=per_query),
             environment=describe(str(self.networks.device)),
@@ -107,11 +128,74 @@ class CellWorker:
         write_record(planned, record)
         return record
 
-    def _verbs(self, planned: PlannedCell, recipes: Mapping[str, Recipe], store: Store) -> Ported:
+    def anchors(self, planned: PlannedCell) -> list[dict[str, Any]]:
+        """Both models' zero-shot scores beside the published ones."""
+        return [self._compared(planned, model).row() for model in (planned.source, planned.target)]
+
+    def _compared(self, planned: PlannedCell, model: Model) -> Comparison:
+        key = f"{planned.task.identity} {model.key}"
+        if key not in self._anchored:
+            self._anchored[key] = compare(anchor_of(planned.task, model), planned.task, self.networks)
+        return self._anchored[key]
+
+    def _hold_to_anchors(self, planned: PlannedCell) -> None:
+        """Compare both models, untuned, with their published scores, once; CellError where they are far off."""
+        if self.plan.request.weights == "random" or planned.cell.limit is not None:
+            return
+        for model in (planned.source, planned.target):
+            if anchor_of(planned.task, model).score is not None:
+                refuse(self._compared(planned, model))
+
+    def _hold_to_published(self, planned: PlannedCell, composition: Composition) -> None:
+        """Compare every published encoder that the composition runs with the score it was published with."""
+        if planned.cell.limit is not None:
+            return
+        for model in composition.members.values():
+            published = model.artifact.manifest().get("published") if model.artifact else None
+            if published is not None:
+                source = f"the card of {published['repository']}"
+                anchor = Anchor(model, f"{model.name} on {planned.task.name}", "top1", published["tuned"], source)
+                refuse(compare(anchor, planned.task, self.networks))
+
+    def _best(self, planned: PlannedCell) -> tuple[Tried, list[dict[str, Any]]]:
+        """The trial that validation prefers, at the price of all; and what each reached."""
+        validation = planned.task.roles["validation"]
+        primary = planned.task.spec.metrics.primary
+        tried: list[Tried] = []
+        for trial in planned.trials:
+            verbs = self._verbs(planned, trial.recipes, self.plan.store)
+            method = type(planned.method.method)(**trial.params)
+            composition = self._attached(planned, method, verbs)
+            logits = self._logits(composition, validation)
+            value = quality.metrics(logits, validation.labels, "validation")[primary].value
+            tried.append(Tried(trial, verbs, composition, logits, value))
+        best = max(tried, key=lambda entry: entry.value)
+        if len(tried) == 1:
+            return best, []
+        paid = Ported(
+            best.verbs.fitted,
+            best.verbs.ported,
+            total([entry.verbs.once for entry in tried]),
+            total([entry.verbs.per_upgrade for entry in tried] + [self._reading(tried, len(validation))]),
+        )
+        tuning = [
+            {"params": {**entry.trial.params, **entry.trial.drawn}, "value": entry.value, "view": "validation"}
+            | ({"chosen": True} if entry is best else {})
+            for entry in tried
+        ]
+        return replace(best, verbs=paid), tuning
+
+    def _reading(self, tried: Sequence[Tried], images: int) -> CostTerm:
+        """What choosing among trials costs: every member of each reads the validation images."""
+        flops = [self.meter.measure(entry.composition)[0].total for entry in tried]
+        price = None if any(value is None for value in flops) else images * sum(value or 0 for value in flops)
+        return CostTerm(train_flops=price, seconds=0.0, examples=images * len(tried))
+
+    def _verbs(self, planned: PlannedCell, recipes: Mapping[str, Tuning], store: Store) -> Ported:
         """`fit`, then `port`."""
         method = planned.method.for_verbs()
         source, target = planned.source, planned.target
-        only_source = {source.card.alias: recipes[source.card.alias]}
+        only_source = {alias: recipe for alias, recipe in recipes.items() if alias == source.card.alias}
 
         def fit(data: Data, tools: LiveTools) -> Artifact | None:
             return method.fit(source, data, tools)
@@ -130,7 +214,7 @@ class CellWorker:
         planned: PlannedCell,
         verb: str,
         run: VerbCall,
-        recipes: Mapping[str, Recipe],
+        recipes: Mapping[str, Tuning],
         made_from: list[str],
         store: Store,
     ) -> tuple[Artifact | None, CostTerm]:
@@ -163,8 +247,8 @@ class CellWorker:
         store.put_note(key, {"artifact": artifact.key if artifact else None, "cost": cost.model_dump()})
         return artifact, cost
 
-    def _attached(self, planned: PlannedCell, verbs: Ported) -> Composition:
-        found = planned.method.method.attach(verbs.ported, planned.source, planned.target)
+    def _attached(self, planned: PlannedCell, method: Method, verbs: Ported) -> Composition:
+        found = method.attach(verbs.ported, planned.source, planned.target)
         if not isinstance(found, Composition):
             raise CellError(
                 f"method {planned.method.name}: attach returned a {type(found).__name__}, not a Composition"
@@ -235,6 +319,8 @@ def _absent_flops(verbs: Ported, per_query: PerQuery) -> dict[str, str]:
     for name, term in (("once", verbs.once), ("per_upgrade", verbs.per_upgrade)):
         if term.train_flops is None:
             absent[f"cost.{name}.train_flops"] = "an operation of the network has no FLOP formula"
+        if term.seconds is None:
+            absent[f"cost.{name}.seconds"] = "others did the tuning; how long it took is not published"
     if per_query.flops.total is None:
         reason = f"operations without a FLOP formula: {', '.join(per_query.flops.uncounted_ops)}"
         absent |= {f"cost.per_query.flops.{name}": reason for name in ("total", "counted")}

@@ -74,6 +74,14 @@ class CompositionMeter:
         """Shape of one preprocessed example of a model."""
         return self._member(model)[3]
 
+    def forward(self, model: Model) -> int:
+        """FLOPs of one example, 0 where an operation has no formula."""
+        return self._member(model)[0].flops
+
+    def parameters(self, model: Model) -> int:
+        """How many parameters a model has."""
+        return self._member(model)[1]
+
     def _member(self, model: Model) -> tuple[Count, int, int, tuple[int, ...]]:
         key = digest([model.identity, model.space.labels])
         if key not in self._shapes:

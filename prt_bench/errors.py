@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["CellError", "RequestError", "did_you_mean"]
+__all__ = ["CellError", "MissingError", "RequestError", "SkipError", "did_you_mean"]
 
 
 class RequestError(Exception):
@@ -14,6 +14,14 @@ class RequestError(Exception):
 
 class CellError(Exception):
     """A cell cannot be finished for a reason that the message explains; the other cells go on."""
+
+
+class MissingError(RequestError):
+    """Weights or data that can be fetched are not at hand."""
+
+
+class SkipError(CellError):
+    """A cell does not apply to what was asked for: it is skipped with this reason, which is no failure."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

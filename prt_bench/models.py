@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from prt_bench.api import Family, Model, OutputSpace, Places
-from prt_bench.errors import RequestError
+from prt_bench.errors import MissingError, RequestError
 from prt_bench.files import digest
 from prt_bench.records import ModelCard, PairNames
 from prt_bench.registry import Registry
@@ -36,9 +36,16 @@ def parse_pair(text: str, registry: Registry) -> PairNames:
 
 
 def model_for(
-    alias: str, space: OutputSpace, registry: Registry, places: Places, weights: Literal["real", "random"] = "real"
+    alias: str,
+    space: OutputSpace,
+    registry: Registry,
+    places: Places,
+    weights: Literal["real", "random"] = "real",
+    assume: bool = False,
 ) -> Model:
     """The handle that methods get for a model on a task; with random weights it needs no files.
+
+    With `assume` a model whose weights are missing gets an identity that is nobody's.
 
     Raises:
         RequestError: the weights cannot be had, or the model's output space is not the task's.
@@ -47,7 +54,12 @@ def model_for(
     family = registry.family(card)
     own_space = family.space(card, space)
     card_facts = card.model_dump(mode="json", exclude=WORDS_OF_CARD)
-    files = ["random"] if weights == "random" else [file_sha256(path) for path in family.weight_files(card, places)]
+    try:
+        files = ["random"] if weights == "random" else [file_sha256(path) for path in family.weight_files(card, places)]
+    except MissingError:
+        if not assume:
+            raise
+        files = ["missing"]
     identity = digest([card_facts, files, _family_sha256(type(family))])
     return Model(card, own_space, identity)
 

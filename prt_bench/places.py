@@ -13,12 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from prt_bench.api import ModelCard, Places
-from prt_bench.errors import RequestError
+from prt_bench.errors import MissingError, RequestError
 from prt_bench.files import write_atomically
 from prt_bench.store import Store
-from prt_bench.task_spec import HubSource
+from prt_bench.task_spec import HubSource, PublishedEncoder
 
-__all__ = ["MANIFEST", "FoundData", "find_data", "find_weights", "manifest", "weight_places", "write_manifest"]
+__all__ = [
+    "MANIFEST",
+    "FoundData",
+    "find_data",
+    "find_encoder",
+    "find_weights",
+    "manifest",
+    "weight_places",
+    "write_manifest",
+]
 
 MANIFEST = ".prt-bench.json"
 """Beside fetched files: revision, and size and digest of each. Written last, so it says that all of them are there."""
@@ -38,7 +47,7 @@ def find_data(task: str, source: HubSource, data_dir: Path | None, store: Store)
     """Where the data of a hub task is.
 
     Raises:
-        RequestError: nowhere; says what was tried and the ways out.
+        MissingError: nowhere; says what was tried and the ways out.
     """
     tried = []
     if data_dir is not None:
@@ -52,7 +61,7 @@ def find_data(task: str, source: HubSource, data_dir: Path | None, store: Store)
     if (fetched / MANIFEST).is_file():
         return FoundData(fetched, image_folder=False, own=False)
     tried.append(str(fetched))
-    raise RequestError(
+    raise MissingError(
         f"task {task}: no data (tried {', '.join(tried)}); connect and run `prt-bench fetch --task {task}`, or put an "
         f"image folder at DIR/{task}/{{train,test}}/CLASS/ or a copy of {source.repository} at "
         f"DIR/{source.repository}/ and pass --data-dir DIR"
@@ -69,16 +78,33 @@ def find_weights(card: ModelCard, file: str, places: Places) -> Path:
     """The weight file of a card.
 
     Raises:
-        RequestError: nowhere; says what was tried and the ways out.
+        MissingError: nowhere; says what was tried and the ways out.
     """
     tried = weight_places(card.hub, file, card.alias, places)
     for path in tried:
         if path.is_file():
             return path
-    raise RequestError(
+    raise MissingError(
         f"model {card.alias}: no weights (tried {', '.join(map(str, tried))}); connect and run "
         f"`prt-bench fetch --pair {card.alias}:{card.alias}`, or put the file of {card.hub or 'the model'} at "
         f"DIR/{card.alias}/{file} and pass --weights-dir DIR, or try an embedded pair: --pair nano-rn16-a:nano-rn24-b"
+    )
+
+
+def find_encoder(encoder: PublishedEncoder, places: Places) -> Path:
+    """The file of a published encoder.
+
+    Raises:
+        MissingError: nowhere; says what was tried and the ways out.
+    """
+    tried = weight_places(encoder.repository, encoder.file, None, places)
+    for path in tried:
+        if path.is_file():
+            return path
+    raise MissingError(
+        f"published encoder {encoder.repository}: no file (tried {', '.join(map(str, tried))}); connect and run "
+        f"`prt-bench fetch --recipe published --pair {encoder.model}:{encoder.model} --task {encoder.task}`, or put it "
+        f"at DIR/{encoder.repository}/{encoder.file} and pass --weights-dir DIR"
     )
 
 

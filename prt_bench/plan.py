@@ -2,73 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-from prt_bench.api import VIEWS, Data, Model, Places
+from prt_bench.api import VIEWS, Data, Model
 from prt_bench.data.folder import Progress
-from prt_bench.errors import RequestError, did_you_mean
+from prt_bench.errors import RequestError
 from prt_bench.files import digest
 from prt_bench.models import model_for, parse_pair
-from prt_bench.recipes import recipe_for
-from prt_bench.records import Cell, PairNames, Strict, read_record
+from prt_bench.recipes import PUBLISHED, equal_budget, published_encoder, recipe_for
+from prt_bench.records import Cell, PairNames, read_record
 from prt_bench.registry import MethodRequest, Registry
+from prt_bench.requests import RunRequest, Suite, choice
 from prt_bench.store import Store, writable
-from prt_bench.task_spec import Recipe
+from prt_bench.task_spec import Tuning
 from prt_bench.tasks import Task, TaskSource, load_own, load_task
-from prt_bench.tools import Planned, PlanTools, TaskView, training_source
-from prt_bench.yaml_files import load_yaml
+from prt_bench.tools import training_source
+from prt_bench.trials import Trial, equal_trials
+from prt_bench.views import TaskView
 
-__all__ = ["Plan", "PlannedCell", "RunRequest", "cell_path", "make_plan", "verb_data"]
-
-
-class RunRequest(Strict):
-    """What a user asks for, as the command line has it."""
-
-    pairs: tuple[str, ...] = ()
-    suite: str | None = None
-    tasks: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    data: tuple[Path, ...] = ()
-    track: Literal["paper"] = "paper"
-    seeds: int | None = None
-    limit: int | None = None
-    shard: tuple[int, int] | None = None
-    out: Path = Path("leaderboard")
-    store: Path
-    offline: bool = False
-    plugins: tuple[Path, ...] = ()
-    data_dir: Path | None = None
-    weights_dir: Path | None = None
-    device: str = "cpu"
-    weights: Literal["real", "random"] = "real"
-    """Random weights are for cost sessions: architectures alone, no download."""
-    words: str = ""
-    """The command as it was given, for the record."""
-
-    @property
-    def places(self) -> Places:
-        return Places(self.weights_dir, self.store / "weights")
-
-
-class Suite(Strict):
-    """A named list of what to run; an empty list leaves that choice to the request."""
-
-    title: str
-    pairs: tuple[str, ...] = ()
-    tasks: tuple[str, ...]
-    methods: tuple[str, ...]
-    seeds: int = 1
-
-
-class Suites(Strict):
-    """All suites, and the one that a pair of each kind runs when no task is named."""
-
-    suites: dict[str, Suite]
-    default: dict[str, str]
+__all__ = ["Plan", "PlannedCell", "cell_path", "make_plan", "verb_data"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +34,8 @@ class PlannedCell:
     method: MethodRequest
     source: Model
     target: Model
-    recipes: dict[str, Recipe]
+    trials: tuple[Trial, ...]
+    """The recipe as it is, first; the equal-budget track has more."""
     path: Path
 
     @property
@@ -113,24 +68,6 @@ class Plan:
         """Cells without a record that holds; those that failed are tried again."""
         return tuple(planned for planned in self.cells if not planned.holds)
 
-    def training(self, cells: Sequence[PlannedCell]) -> tuple[dict[str, str], int, list[str]]:
-        """Artifact key → what will be trained; how many are at hand; verbs that only a run can tell of."""
-        asked: dict[str, str] = {}
-        unknown: list[str] = []
-        for planned in cells:
-            tools = PlanTools(self.store, planned.recipes, planned.cell.seed, self.request.device)
-            method = planned.method.for_verbs()
-            try:
-                artifact = method.fit(planned.source, verb_data(planned, "fit"), tools)
-                method.port(artifact, planned.source, planned.target, verb_data(planned, "port"), tools)
-            except Planned:
-                unknown.append(planned.title)
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything; its own cell will say what
-                unknown.append(f"{planned.title} ({type(error).__name__}: {error})")
-            asked |= tools.asked
-        missing = {key: text for key, text in asked.items() if not self.store.path("artifacts", key).is_file()}
-        return missing, len(asked) - len(missing), unknown
-
 
 def verb_data(planned: PlannedCell, verb: str) -> Data:
     """The views that a verb declared. The test split is in none."""
@@ -138,17 +75,6 @@ def verb_data(planned: PlannedCell, verb: str) -> Data:
     for role in planned.method.method.card.needs.get(verb, ()):
         views[role] = TaskView(role, planned.task.roles[VIEWS[role]])
     return Data(views)
-
-
-def suites(registry: Registry) -> Suites:
-    """The suites of all installed packages."""
-    found: dict[str, Any] = {"suites": {}, "default": {}}
-    for folder in registry.task_folders():
-        if (folder / "suites.yaml").is_file():
-            loaded = load_yaml(folder / "suites.yaml", Suites)
-            found["suites"] |= loaded.suites
-            found["default"] |= loaded.default
-    return Suites(**found)
 
 
 def cell_path(out: Path, cell: Cell) -> Path:
@@ -161,28 +87,25 @@ def make_plan(request: RunRequest, report: Progress) -> Plan:
     """Resolve every name, load every task and work out every cell.
 
     Raises:
+        MissingError: weights or data are not at hand, and the request does not assume that they are.
         RequestError: something asked for does not exist, cannot be had or cannot be combined.
     """
-    registry = Registry(request.plugins)
-    chosen = _choice(request, registry)
+    registry = Registry(request.plugins, request.pins)
+    chosen = choice(request, registry)
     pairs = [parse_pair(text, registry) for text in chosen.pairs]
     methods = [registry.method(text) for text in chosen.methods]
     if len(set(pairs)) < len(pairs):
         raise RequestError("--pair: the same pair is asked for twice")
-    if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", request.device):
-        raise RequestError(f"--device {request.device}: one of cpu, cuda, cuda:N, mps")
     if len({method.label for method in methods}) < len(methods):
         raise RequestError("--method: the same method with the same parameters is asked for twice")
-    if chosen.seeds < 1:
-        raise RequestError(f"--seeds {chosen.seeds}: at least one seed is needed")
     writable(request.out, "--out")
-    if request.weights == "real":
-        # Before any data is read or asked for: weights are what is most often missing.
+    if request.weights == "real" and not request.assume:
+        # Before any data is read: weights are what is most often missing.
         for alias in dict.fromkeys(name for pair in pairs for name in (pair.source, pair.target)):
             card = registry.card(alias)
             registry.family(card).weight_files(card, request.places)
     store = Store(request.store)
-    source = TaskSource(registry, store, request.data_dir, report)
+    source = TaskSource(registry, store, request.data_dir, report, request.assume)
     tasks = [load_task(name, source) for name in chosen.tasks]
     tasks += [load_own(path, source) for path in request.data]
     names = [task.name for task in tasks]
@@ -193,7 +116,7 @@ def make_plan(request: RunRequest, report: Progress) -> Plan:
         planned
         for pair in pairs
         for task in tasks
-        for planned in _cells(request, registry, pair, task, methods, chosen.seeds)
+        for planned in _cells(request, registry, pair, task, methods, chosen)
     ]
     if request.shard is not None:
         index, count = request.shard
@@ -201,38 +124,11 @@ def make_plan(request: RunRequest, report: Progress) -> Plan:
     return Plan(request, registry, store, tuple(cells))
 
 
-def _choice(request: RunRequest, registry: Registry) -> Suite:
-    """The request filled up from a suite: the one named, or the default for these pairs."""
-    known = suites(registry)
-    name = request.suite
-    if name is None and (not request.pairs or not (request.tasks or request.data) or not request.methods):
-        name = _default_suite(request, registry, known)
-    if name is not None and name not in known.suites:
-        raise RequestError(f"unknown suite {name!r}{did_you_mean(name, known.suites)}")
-    suite = known.suites[name] if name else Suite(title="", tasks=(), methods=())
-    own_tasks = request.tasks or request.data
-    chosen = Suite(
-        title=suite.title,
-        pairs=request.pairs or suite.pairs,
-        tasks=request.tasks if own_tasks else suite.tasks,
-        methods=request.methods or suite.methods,
-        seeds=suite.seeds if request.seeds is None else request.seeds,
-    )
-    if not chosen.pairs:
-        raise RequestError(f"suite {name} names no pair; add --pair SOURCE:TARGET")
-    return chosen
-
-
-def _default_suite(request: RunRequest, registry: Registry, known: Suites) -> str:
-    if not request.pairs:
-        return known.default["nothing"]
-    card = registry.card(parse_pair(request.pairs[0], registry).target)
-    kind = "embedded" if card.embedded else card.family
-    if kind in known.default:
-        return known.default[kind]
-    if not (request.tasks or request.data):
-        raise RequestError(f"family {card.family} has no default suite; name tasks with --task or data with --data")
-    return known.default["nothing"]
+def _tuning(registry: Registry, task: Task, alias: str, recipe: str | None) -> Tuning | None:
+    """Where tuned weights of a model come from; None where nobody has published any."""
+    if recipe == PUBLISHED:
+        return published_encoder(alias, task.name, registry)
+    return recipe_for(task.spec, recipe or registry.card(alias).recipe, registry)
 
 
 def _cells(
@@ -241,28 +137,33 @@ def _cells(
     pair: PairNames,
     task: Task,
     methods: Sequence[MethodRequest],
-    seeds: int,
+    chosen: Suite,
 ) -> list[PlannedCell]:
-    source = model_for(pair.source, task.space, registry, request.places, request.weights)
-    target = model_for(pair.target, task.space, registry, request.places, request.weights)
+    source, target = (
+        model_for(alias, task.space, registry, request.places, request.weights, request.assume)
+        for alias in (pair.source, pair.target)
+    )
     difference = source.space.difference(target.space)
     if difference:
         raise RequestError(f"pair {pair}: source and target have different output spaces: {difference}")
-    recipes = {
-        alias: recipe_for(task.spec, registry.card(alias).recipe, registry) for alias in {pair.source, pair.target}
-    }
-    shown = {alias: recipe.model_dump() for alias, recipe in sorted(recipes.items())}
+    found = {alias: _tuning(registry, task, alias, chosen.recipe) for alias in (pair.source, pair.target)}
+    tunings = {alias: tuning for alias, tuning in sorted(found.items()) if tuning is not None}
+    shown = {alias: tuning.model_dump(exclude_none=True) for alias, tuning in tunings.items()}
+    search = equal_budget(registry) if request.track == "equal" else None
     cells = []
     for method in methods:
-        for seed in range(seeds):
+        card, params = method.method.card, method.method.params
+        trials = equal_trials(search, tunings, card, params) if search else [Trial(tunings, params, {})]
+        for seed in range(chosen.seeds):
             facts = {
                 "pair": [pair.source, pair.target],
                 "models": [source.key, target.key],
                 "task": task.identity,
-                "method": [method.name, method.source_sha256, method.method.params],
+                "method": [method.name, method.source_sha256, params],
                 "seed": seed,
                 "track": request.track,
                 "recipe": shown,
+                "search": search.model_dump() if search else None,
                 "limit": request.limit,
                 "training": training_source(),
             }
@@ -271,14 +172,14 @@ def _cells(
                 pair=pair,
                 task=task.name,
                 method=method.name,
-                role=method.method.card.role,
-                title=method.method.card.title,
+                role=card.role,
+                title=card.title,
                 seed=seed,
-                params=method.method.params,
+                params=params,
                 track=request.track,
                 recipe=shown,
                 limit=request.limit,
             )
             path = cell_path(request.out, cell)
-            cells.append(PlannedCell(cell, task, method, source, target, recipes, path))
+            cells.append(PlannedCell(cell, task, method, source, target, tuple(trials), path))
     return cells

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Literal
 
 from prt_bench.api import Network
 from prt_bench.environment import describe, git_revision, impersonal, now, packages
@@ -62,13 +63,16 @@ def absent_provenance(found: Provenance) -> dict[str, str]:
     return absent
 
 
-def failed_record(plan: Plan, planned: PlannedCell, failure: Failure, started: str) -> Record:
-    """A record that says why a cell does not hold."""
+def failed_record(
+    plan: Plan, planned: PlannedCell, failure: Failure, started: str, status: Literal["failed", "skipped"]
+) -> Record:
+    """A record that says why a cell does not hold, or does not apply."""
     origin = provenance(plan, planned, {}, started)
-    absent = {**absent_provenance(origin), "quality": "the cell failed", "cost": "the cell failed"}
+    why = f"the cell {'failed' if status == 'failed' else 'was skipped'}"
+    absent = {**absent_provenance(origin), "quality": why, "cost": why}
     return Record(
         cell=planned.cell,
-        status="failed",
+        status=status,
         error=failure.model_copy(update={"message": impersonal(failure.message)}),
         quality=None,
         cost=None,

@@ -35,7 +35,7 @@ def published_encoder(model: str, task: str, registry: Registry) -> PublishedEnc
     for file in published_facts(registry):
         for encoder in file.encoders:
             if (encoder.model, encoder.task) == (model, task):
-                return encoder
+                return encoder.model_copy(update={"steps": file.steps, "batch_size": file.batch_size})
     return None
 
 

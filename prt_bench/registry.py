@@ -18,6 +18,7 @@ from typing import Any
 
 from prt_bench.api import VIEWS, Family, Method, ModelCard, Params
 from prt_bench.errors import RequestError, did_you_mean
+from prt_bench.pins import Pin, Pins, load_pins
 
 __all__ = ["MethodRequest", "Registry"]
 
@@ -58,7 +59,8 @@ class MethodRequest:
 class Registry:
     """Everything that is installed or named by `--plugin FILE`."""
 
-    def __init__(self, plugins: Sequence[Path] = ()) -> None:
+    def __init__(self, plugins: Sequence[Path] = (), pins: Path | None = None) -> None:
+        self.pins = load_pins(pins) if pins else Pins()
         self._methods: dict[str, Registered] = {}
         self._families: dict[str, tuple[Family, str]] = {}
         for point in _points("prt_bench.families"):
@@ -74,7 +76,7 @@ class Registry:
                     raise RequestError(f"{origin}: card {card.alias} names family {card.family!r}, not {name!r}")
                 if card.alias in self._cards:
                     raise RequestError(f"model {card.alias} is registered twice, lastly by {origin}; rename one")
-                self._cards[card.alias] = card
+                self._cards[card.alias] = _pinned(card, self.pins.models)
 
     @property
     def methods(self) -> Mapping[str, Registered]:
@@ -154,6 +156,14 @@ class Registry:
                         f"method {name} is registered twice: {self._methods[name].origin} and {origin}; rename one"
                     )
                 self._methods[name] = Registered(cls, origin, _source_sha256(cls))
+
+
+def _pinned(card: ModelCard, pins: Mapping[str, Pin]) -> ModelCard:
+    """A card with what was once looked up online; what the card itself pins stays."""
+    pin = pins.get(card.hub or "")
+    if pin is None or card.verified or card.file not in pin.files:
+        return card
+    return card.model_copy(update={"revision": pin.revision, "sha256": pin.files[card.file], "verified": True})
 
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")

@@ -11,9 +11,10 @@ from prt_bench.data.folder import Progress
 from prt_bench.environment import impersonal, now
 from prt_bench.errors import RequestError
 from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
-from prt_bench.plan import Plan, PlannedCell, RunRequest
+from prt_bench.plan import Plan, PlannedCell
 from prt_bench.provenance import failed_record, write_record
 from prt_bench.records import Failure, Record
+from prt_bench.requests import RunRequest
 
 __all__ = ["Outcome", "RunOptions", "Watcher", "foresee", "open_worker", "run_plan"]
 
@@ -91,23 +92,19 @@ def run_plan(plan: Plan, watcher: Watcher, options: RunOptions) -> Outcome:
     return outcome
 
 
-def foresee(plan: Plan, watcher: Watcher) -> tuple[dict[str, str], int, list[str]]:
-    """Artifact key → what the missing cells will train; how many are at hand; what only a run can tell.
+def foresee(plan: Plan, watcher: Watcher) -> Any:
+    """The `Estimate` of the missing cells, or None and the reason.
 
     The verbs are strangers' code: they are asked in a worker, with tools that only note, for a bounded time.
     """
-    cells = plan.missing
-    if not cells:
-        return {}, 0, []
     executor = LocalExecutor(partial(open_worker, plan.request.model_dump_json()))
     try:
-        paths = [str(planned.path) for planned in cells]
-        found: tuple[dict[str, str], int, list[str]] = executor.call(
-            "training", paths, report=watcher.progress, timeout=FORESEE_SECONDS
-        )
-        return found
-    except (WorkerDied, WorkFailed) as error:
-        return {}, 0, [f"all of them: {error.message if isinstance(error, WorkFailed) else error}"]
+        paths = [str(planned.path) for planned in plan.missing]
+        return executor.call("estimate", paths, report=watcher.progress, timeout=FORESEE_SECONDS), ""
+    except WorkFailed as error:
+        return None, error.message
+    except WorkerDied as error:
+        return None, str(error)
     finally:
         executor.close()
 
@@ -173,6 +170,7 @@ def _attempt(
 
 
 SESSION_ATTEMPTS = 2
+SKIPPED = "SkipError"
 
 
 def _cell(
@@ -200,6 +198,6 @@ def _cell(
         failure = Failure(type="RequestError", message=str(error), where="in the cell")
     except WorkerDied as error:
         failure = Failure(type="WorkerDied", message=str(error), where="in the worker process")
-    record = failed_record(plan, planned, failure, started)
+    record = failed_record(plan, planned, failure, started, "skipped" if failure.type == SKIPPED else "failed")
     write_record(planned, record)
     return record

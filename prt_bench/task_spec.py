@@ -69,6 +69,15 @@ class Search(Strict):
     """Smallest and largest factor on the recipe's learning rate, drawn log-uniformly."""
     steps: tuple[float, float]
     """Smallest and largest factor on the recipe's steps, drawn log-uniformly."""
+    strength: tuple[float, float]
+    """Smallest and largest factor on the default of each strength of a method, drawn log-uniformly."""
+
+    @field_validator("learning_rate", "steps", "strength")
+    @classmethod
+    def _ordered(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < bounds[0] <= bounds[1]:
+            raise ValueError("two positive factors, the smaller first")
+        return bounds
 
 
 class Recipes(Strict):
@@ -89,6 +98,11 @@ class PublishedEncoder(Strict):
     """Published top-1 after tuning, and before it."""
     untuned: float | None = None
     file: str = "model.safetensors"
+    size_bytes: int | None = None
+    """About how much a download is."""
+    steps: int | None = None
+    """Steps and batch size of the tuning; filled in from what a file's encoders have in common."""
+    batch_size: int | None = None
 
 
 class PublishedEncoders(Strict):

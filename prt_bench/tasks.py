@@ -12,11 +12,11 @@ import numpy as np
 
 from prt_bench.api import OutputSpace
 from prt_bench.data.builtin import load_builtin, load_procedural
-from prt_bench.data.examples import Examples, RawData
+from prt_bench.data.examples import AbsentExamples, Examples, RawData
 from prt_bench.data.folder import Progress, load_folder
 from prt_bench.data.hub import load_hub
 from prt_bench.data.splits import Cut, RoleCut, cut_roles
-from prt_bench.errors import RequestError, did_you_mean
+from prt_bench.errors import MissingError, RequestError, did_you_mean
 from prt_bench.files import digest
 from prt_bench.places import find_data
 from prt_bench.registry import Registry
@@ -81,6 +81,8 @@ class TaskSource:
     store: Store
     data_dir: Path | None
     report: Progress
+    assume: bool = False
+    """Where data is missing, plan with as many examples as the task pins."""
 
 
 def task_spec(name: str, registry: Registry) -> TaskSpec:
@@ -109,13 +111,24 @@ def load_own(path: Path, source: TaskSource) -> Task:
 
 
 def _with_data(spec: TaskSpec, source: TaskSource, base: Path) -> Task:
-    raw, in_folder = _raw(spec, source, base)
+    try:
+        raw, in_folder = _raw(spec, source, base)
+    except MissingError:
+        if not source.assume:
+            raise
+        return _without_data(spec)
     raw = _relabelled(spec, raw)
     if in_folder:
         spec = spec.model_copy(update={"roles": _roles_in_folder(spec.roles, raw)})
     if raw.local and isinstance(spec.source, HubSource) and not _pins_hold(spec, raw):
         return _cut(_local_variant(spec, raw), raw, f"{spec.version}+local.{_raw_digest(raw)[:8]}")
     return _cut(spec, raw, spec.version)
+
+
+def _without_data(spec: TaskSpec) -> Task:
+    """The task as it would be, to plan with: examples that cannot be looked at."""
+    roles = {name: AbsentExamples(f"{spec.name}/{name}", role.size or 0) for name, role in spec.roles.by_name().items()}
+    return Task(spec.name, spec.version, spec, roles, "missing", "missing")
 
 
 def _raw(spec: TaskSpec, source: TaskSource, base: Path) -> tuple[RawData, bool]:

@@ -1,27 +1,25 @@
-"""What verbs are handed: metered views of the data, and the tools that do and charge the work."""
+"""The tools that verbs are handed: they do the work once, and charge its full price."""
 
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from prt_bench.api import Artifact, Example, Model, Network, Rule, View
+from prt_bench.api import Artifact, Model, Network, Places, Rule, View
 from prt_bench.data.examples import Examples
-from prt_bench.errors import CellError
+from prt_bench.errors import CellError, MissingError, SkipError
 from prt_bench.files import digest
-from prt_bench.records import CostTerm
+from prt_bench.ledger import Charge, Ledger
+from prt_bench.models import file_sha256
+from prt_bench.places import find_encoder
 from prt_bench.store import Store
-from prt_bench.task_spec import Recipe
+from prt_bench.task_spec import PublishedEncoder, Recipe, Tuning
+from prt_bench.views import view_of
 
 if TYPE_CHECKING:
     import torch
@@ -29,48 +27,7 @@ if TYPE_CHECKING:
     from prt_bench.feeds import Feed
     from prt_bench.networks import Networks
 
-__all__ = ["LiveTools", "PlanTools", "Planned", "TaskView", "training_source", "view_of"]
-
-
-class TaskView:
-    """A part of a task's data that counts what is read of it."""
-
-    def __init__(self, role: str, examples: Examples) -> None:
-        self.role = role
-        self._examples = examples
-        self.read: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __iter__(self) -> Iterator[Example]:
-        for index in range(len(self)):
-            self.read.add(index)
-            label = None if self.role == "unlabelled" else int(self._examples.labels[index])
-            yield Example(self._examples.ids[index], self._examples.image(index), label)
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        if self.role == "unlabelled":
-            raise CellError("the view `unlabelled` has no labels")
-        self.read.update(range(len(self)))
-        return self._examples.labels.copy()
-
-    @property
-    def key(self) -> str:
-        return digest([self.role, self._examples.sha256])
-
-    def examples(self) -> Examples:
-        """The examples, all counted as read: for the tools."""
-        self.read.update(range(len(self)))
-        return self._examples
-
-
-def view_of(view: View) -> TaskView:
-    """The harness's own view behind the one a plugin holds. Raises CellError for one that a plugin made up."""
-    if not isinstance(view, TaskView):
-        raise CellError(f"the tools read the views of `data`, not a {type(view).__name__}")
-    return view
+__all__ = ["LiveTools", "PlanTools", "Planned", "Training", "training_source"]
 
 
 @cache
@@ -82,14 +39,21 @@ def training_source() -> str:
 class Toolbox:
     """What planning and doing share: the keys."""
 
-    def __init__(self, store: Store, recipes: Mapping[str, Recipe], seed: int, device: str) -> None:
+    def __init__(self, store: Store, tunings: Mapping[str, Tuning], seed: int, device: str, places: Places) -> None:
         self.seed = seed
         self.store = store
-        self._recipes = recipes
+        self._tunings = tunings
         self._device = device
+        self._places = places
 
-    def recipe(self, model: Model) -> Recipe:
-        return self._recipes[model.card.alias]
+    def tuning(self, model: Model) -> Tuning:
+        """Where tuned weights of a model come from. Raises SkipError where there are none to be had."""
+        found = self._tunings.get(model.card.alias)
+        if found is None:
+            raise SkipError(
+                f"nobody has published a tuned encoder of {model.card.alias} for this task; it has to be tuned"
+            )
+        return found
 
     def tune_key(self, model: Model, view: View, frozen: Mapping[str, Model], rule: Rule | None) -> str:
         """Digest of all that a tuned network is made from."""
@@ -97,33 +61,66 @@ class Toolbox:
             raise CellError("tools.tune: a rule to train through is a `Rule` with a `spec`, so that it can be keyed")
         held = {name: other.key for name, other in frozen.items()}
         through = None if rule is None else dict(rule.spec())
-        recipe = self.recipe(model).model_dump()
+        tuning = self.tuning(model)
+        recipe = tuning.model_dump()
+        if isinstance(tuning, PublishedEncoder):
+            if frozen or rule is not None:
+                raise SkipError(
+                    f"published encoders were tuned alone; {model.card.alias} through "
+                    f"{', '.join(frozen) or 'a rule'} has to be trained: use a recipe that trains"
+                )
+            return digest([model.key, recipe, self._published_sha256(tuning)])
         code = [training_source(), version("torch")]
         return digest([model.key, view.key, held, through, recipe, self.seed, self._device, code])
 
     def artifact(self, key: str) -> Artifact:
         return Artifact(key, self.store.path("artifacts", key))
 
+    def _published_sha256(self, encoder: PublishedEncoder) -> str:
+        return file_sha256(find_encoder(encoder, self._places))
+
 
 class Planned(Exception):  # noqa: N818 - not an error: the plan ends where results are needed
     """A verb asked for results that only a run has."""
 
 
+@dataclass(frozen=True)
+class Training:
+    """A network that will be trained, or taken from those who have published it."""
+
+    model: Model
+    frozen: tuple[Model, ...]
+    tuning: Tuning
+    examples: int
+    """How many there are to train on."""
+
+    def __str__(self) -> str:
+        if isinstance(self.tuning, PublishedEncoder):
+            return f"{self.model.name}, published"
+        through = f" through {', '.join(model.name for model in self.frozen)}" if self.frozen else ""
+        return f"{self.model.name}{through}, {self.tuning.steps} steps"
+
+
 class PlanTools(Toolbox):
     """Notes what a verb would have trained; does nothing."""
 
-    def __init__(self, store: Store, recipes: Mapping[str, Recipe], seed: int, device: str) -> None:
-        super().__init__(store, recipes, seed, device)
-        self.asked: dict[str, str] = {}
+    def __init__(self, store: Store, tunings: Mapping[str, Tuning], seed: int, device: str, places: Places) -> None:
+        super().__init__(store, tunings, seed, device, places)
+        self.asked: dict[str, Training] = {}
 
     def tune(
         self, model: Model, view: View, *, frozen: Mapping[str, Model] | None = None, rule: Rule | None = None
     ) -> Artifact:
         frozen = frozen or {}
         key = self.tune_key(model, view, frozen, rule)
-        through = f" through {', '.join(frozen)}" if frozen else ""
-        self.asked[key] = f"{model.name}{through}, seed {self.seed}, {self.recipe(model).steps} steps"
+        self.asked[key] = Training(model, tuple(frozen.values()), self.tuning(model), len(view))
         return self.artifact(key)
+
+    def _published_sha256(self, encoder: PublishedEncoder) -> str:
+        try:
+            return super()._published_sha256(encoder)
+        except MissingError:
+            return "missing"
 
     def outputs(self, model: Model, view: View) -> torch.Tensor:
         raise Planned
@@ -135,56 +132,18 @@ class PlanTools(Toolbox):
         raise Planned
 
 
-@dataclass
-class Charge:
-    """One piece of paid work, at its full standalone price."""
-
-    train_flops: int | None
-    seconds: float
-    examples: int
-    reused: bool
-
-
-@dataclass
-class Ledger:
-    """What a verb has been charged so far, and the seconds it has spent inside the tools."""
-
-    charges: list[Charge] = field(default_factory=list)
-    seconds_inside: float = 0.0
-
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        """Counts the time of a tool at work, which is charged at its own price and not as the verb's time."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds_inside += time.perf_counter() - started
-
-    def term(self, verb_seconds: float, read: Mapping[str, int]) -> CostTerm:
-        """What the verb costs alone: its own time and every charge; `reused` where all of it had been paid before."""
-        flops = [charge.train_flops for charge in self.charges]
-        return CostTerm(
-            train_flops=None if any(value is None for value in flops) else sum(value or 0 for value in flops),
-            seconds=verb_seconds - self.seconds_inside + sum(charge.seconds for charge in self.charges),
-            examples=sum(charge.examples for charge in self.charges),
-            reused=bool(self.charges) and all(charge.reused for charge in self.charges),
-            read=dict(read),
-        )
-
-
 class LiveTools(Toolbox):
     """Does the work, once per content, and charges every verb its full price."""
 
     def __init__(
         self,
         store: Store,
-        recipes: Mapping[str, Recipe],
+        tunings: Mapping[str, Tuning],
         seed: int,
         networks: Networks,
         report: Callable[[str, int, int], None],
     ) -> None:
-        super().__init__(store, recipes, seed, networks.device.type)
+        super().__init__(store, tunings, seed, networks.device.type, networks.places)
         self.ledger = Ledger()
         self._networks = networks
         self._report = report
@@ -199,7 +158,11 @@ class LiveTools(Toolbox):
         with self.ledger.inside(), self.store.lock(key):
             known = artifact.path.is_file()
             if not known:
-                self._train(artifact, model, view, frozen, rule)
+                match self.tuning(model):
+                    case PublishedEncoder() as encoder:
+                        self._take(artifact, model, encoder)
+                    case recipe:
+                        self._train(artifact, model, view, frozen, rule, recipe)
         cost = artifact.manifest()["cost"]
         self.ledger.charges.append(Charge(cost["train_flops"], cost["seconds"], cost["examples"], reused=known))
         return artifact
@@ -227,14 +190,39 @@ class LiveTools(Toolbox):
         self.store.put("artifacts", key, tensors, {"made_from": dict(made_from), "log": []})
         return self.artifact(key)
 
+    def _take(self, artifact: Artifact, model: Model, encoder: PublishedEncoder) -> None:
+        """An encoder that others tuned becomes the artifact, at the FLOPs that its tuning took by the same count."""
+        network = self._networks.get(model)
+        path = find_encoder(encoder, self._places)
+        family = self._networks.registry.family(model.card)
+        tensors = family.published_weights(model.card, network, path)
+        seen = None if encoder.steps is None or encoder.batch_size is None else encoder.steps * encoder.batch_size
+        manifest = {
+            "model": model.card.alias,
+            "published": encoder.model_dump(),
+            "labels": list(model.space.labels),
+            "log": [],
+            "cost": {
+                "train_flops": None if seen is None else self._flops(model).training(seen),
+                "seconds": None,
+                "examples": seen or 0,
+            },
+        }
+        self.store.put("artifacts", artifact.key, tensors, manifest)
+
     def _train(
-        self, artifact: Artifact, model: Model, view: View, frozen: Mapping[str, Model], rule: Rule | None
+        self,
+        artifact: Artifact,
+        model: Model,
+        view: View,
+        frozen: Mapping[str, Model],
+        rule: Rule | None,
+        recipe: Recipe,
     ) -> None:
         import torch
 
         from prt_bench.training import tune
 
-        recipe = self.recipe(model)
         examples = view_of(view).examples()
         seen = recipe.steps * recipe.batch_size
         flops = self._flops(model).training(seen)

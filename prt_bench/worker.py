@@ -7,15 +7,18 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from prt_bench.api import Composition, WeightedSum
 from prt_bench.cells import CellWorker
 from prt_bench.costs import measure_session
 from prt_bench.environment import describe, packages
+from prt_bench.estimate import Estimate, estimate
 from prt_bench.files import digest, write_atomically
 from prt_bench.networks import Progress
-from prt_bench.plan import RunRequest, make_plan
+from prt_bench.plan import make_plan
 from prt_bench.records import CostSession, Record, read_session
+from prt_bench.requests import RunRequest
 from prt_bench.store import Store
 
 __all__ = ["Worker", "session_path"]
@@ -36,9 +39,13 @@ class Worker:
         self._cells = {str(planned.path): planned for planned in self._plan.cells}
         self._worker = CellWorker(self._plan, report)
 
-    def training(self, paths: Sequence[str]) -> tuple[dict[str, str], int, list[str]]:
-        """What these cells will train: their verbs are run with tools that only note."""
-        return self._plan.training([self._cells[path] for path in paths])
+    def estimate(self, paths: Sequence[str]) -> Estimate:
+        """What these cells will take: their verbs are run with tools that only note."""
+        return estimate(self._plan, [self._cells[path] for path in paths], self._worker.networks)
+
+    def anchors(self, path: str) -> list[dict[str, Any]]:
+        """Zero-shot scores of a cell's models beside the published ones, as plain values."""
+        return self._worker.anchors(self._cells[path])
 
     def prepare(self, path: str) -> None:
         """Load the models of a cell and build their heads. Raises RequestError where they cannot serve."""

@@ -24,7 +24,8 @@ from prt_bench.registry import Registry
 from prt_bench.store import Store
 from prt_bench.task_spec import Recipe
 from prt_bench.tasks import Task, TaskSource, load_task
-from prt_bench.tools import LiveTools, TaskView
+from prt_bench.tools import LiveTools
+from prt_bench.views import TaskView
 
 SOURCE, TARGET = "nano-rn16-a", "nano-rn24-b"
 

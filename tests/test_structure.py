@@ -17,7 +17,7 @@ import prt_bench
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "prt_bench"
-LARGEST_FILE = 410
+LARGEST_FILE = 300
 LARGEST_BASELINE = 120
 LARGEST_CORE = 6000
 # From the bottom to the top: a module may import from its own row and from those before it.
@@ -25,16 +25,21 @@ LEVELS = (
     ("errors", "files"),
     ("records",),
     ("api", "yaml_files", "stats", "task_spec"),
+    ("pins",),
     ("registry",),
-    ("store", "models", "environment", "composing", "recipes"),
+    ("store", "models", "environment", "composing", "recipes", "trials"),
     ("places",),
+    ("fetching", "requests"),
     ("data", "families", "executors"),
     ("tasks",),
+    ("needs",),
     ("meters", "networks"),
     ("feeds",),
     ("training",),
+    ("views", "ledger"),
     ("tools", "costs"),
     ("plan",),
+    ("anchors", "estimate"),
     ("provenance", "cells"),
     ("worker",),
     ("runner", "board", "nano"),
@@ -59,6 +64,19 @@ def lines(path: Path) -> int:
     return len(path.read_text().splitlines())
 
 
+def lines_of_code(path: Path) -> int:
+    """Lines without blank ones, comments and docstrings: to explain costs nothing."""
+    text = path.read_text()
+    told = {
+        number
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    shown = enumerate(text.splitlines(), start=1)
+    return sum(1 for number, line in shown if line.strip() and line.strip()[0] != "#" and number not in told)
+
+
 def level(name: str) -> int:
     for number, row in enumerate(LEVELS):
         if name in row:
@@ -67,7 +85,7 @@ def level(name: str) -> int:
 
 
 def test_no_file_is_larger_than_one_room() -> None:
-    assert {path.name: lines(path) for path in sources() if lines(path) > LARGEST_FILE} == {}
+    assert {path.name: lines_of_code(path) for path in sources() if lines_of_code(path) > LARGEST_FILE} == {}
     baselines = ROOT.joinpath("baselines").glob("*.py")
     assert {path.name: lines(path) for path in baselines if lines(path) > LARGEST_BASELINE} == {}
 
@@ -75,7 +93,7 @@ def test_no_file_is_larger_than_one_room() -> None:
 def test_the_core_stays_small() -> None:
     outside = {"cli", "board", "nano"}
     core = [path for path in sources() if path.relative_to(CORE).parts[0] not in outside]
-    assert sum(map(lines, core)) < LARGEST_CORE
+    assert sum(map(lines_of_code, core)) < LARGEST_CORE
 
 
 def test_imports_point_one_way() -> None:

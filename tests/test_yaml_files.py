@@ -207,7 +207,7 @@ TASK = textwrap.dedent("""\
         ('"a {}"', '"a cat"', ":16: templates: a template has exactly one {}"),
         ('"a {}"', '"{} and {}"', ":16: templates: a template has exactly one {}"),
         ('"a {}"', '"a {} {name}"', ":16: templates: a template has exactly one {}"),
-        ("test: {split: test}", "test: {split: test, per_class: 2, fraction: 0.1}", ":12: roles.test: give one of per_class"),
+        ("test: {split: test}", "test: {split: test, per_class: 2, fraction: 0.1}", ":12: roles.test: give one of"),
         ("test: {split: test}", "test: {split: test, fraction: 1.5}", ":12: roles.test.fraction: Input should be less"),
         ("kind: procedural", "kind: magic", ":5: source: Input tag 'magic'"),
         ("name: mine", "name: My task", ":1: name: String should match pattern"),

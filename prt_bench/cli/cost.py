@@ -18,8 +18,9 @@ from prt_bench.cli.settings import Settings
 from prt_bench.environment import now
 from prt_bench.errors import CellError
 from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
-from prt_bench.plan import RunRequest, make_plan
+from prt_bench.plan import make_plan
 from prt_bench.records import CostSession, read_session
+from prt_bench.requests import RunRequest
 from prt_bench.runner import open_worker
 
 __all__ = ["cost"]

@@ -1,65 +1,149 @@
-"""`prt-bench fetch`: weights from the hub, by explicit file, ahead of a run."""
+"""`prt-bench fetch`: weights and data from the hub, by commit and digest, ahead of a run."""
 
 from __future__ import annotations
 
+import datetime
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
 
+from prt_bench.cli import selection
+from prt_bench.cli.progress import Show
 from prt_bench.cli.settings import Settings
+from prt_bench.cli.tables import in_bytes
 from prt_bench.errors import RequestError
-from prt_bench.models import file_sha256, parse_pair
-from prt_bench.records import ModelCard
+from prt_bench.fetching import Remote, download, look_up
+from prt_bench.needs import Need, needs
+from prt_bench.pins import Pin, write_pin
+from prt_bench.places import manifest
 from prt_bench.registry import Registry
+from prt_bench.requests import choice
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "fetch_needs", "needs_table"]
 
 
 def fetch(
     context: typer.Context,
-    pair: Annotated[list[str], typer.Option(help="SOURCE:TARGET; may be given several times.")],
+    pair: selection.Pair = None,
+    suite: selection.Suite = None,
+    task: selection.Task = None,
+    method: selection.Method = None,
+    data: selection.Data = None,
+    recipe: selection.Recipe = None,
+    pin: Annotated[
+        bool, typer.Option("--pin", help="Note commit and digests; nothing else is taken for it then.")
+    ] = False,
 ) -> None:
-    """Download the weight files of pairs into the store; what is there already is not fetched again."""
+    """Fetch what a run of the same words needs; what is there already is not fetched again.
+
+    Files go into the store, or into --weights-dir and --data-dir where those are given. Then --offline runs work.
+    """
     settings: Settings = context.obj
     if settings.offline:
         raise RequestError("--offline: fetch needs the network")
-    registry = Registry(settings.plugins)
-    pairs = [parse_pair(text, registry) for text in pair]
-    names = dict.fromkeys(name for found in pairs for name in (found.source, found.target))
-    for name in names:
-        _fetch(registry.card(name), settings, Console(stderr=True))
-
-
-def _fetch(card: ModelCard, settings: Settings, console: Console) -> None:
-    if card.embedded:
-        console.print(f"{card.alias}: embedded, nothing to fetch", highlight=False)
+    request = selection.request_of(settings, pair, suite, task, method, data, recipe=recipe)
+    registry = Registry(request.plugins, request.pins)
+    found = needs(request, choice(request, registry), registry, own_folders=True)
+    console = Console(stderr=True)
+    if not found:
+        console.print("nothing to fetch: all of it ships with the package", highlight=False)
         return
-    if card.hub is None or card.file is None:
-        raise RequestError(f"model {card.alias}: its card names no file on the hub")
-    place = settings.store / "weights" / card.alias / card.file
-    if place.is_file() and card.sha256 in (None, file_sha256(place)):
-        console.print(f"{card.alias}: at hand, {place}", highlight=False, soft_wrap=True)
-        return
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
+    fetch_needs(found, registry, console, request.pins if pin else None)
 
-    console.print(f"{card.alias}: {card.hub}/{card.file}, licence {card.licence}", highlight=False, soft_wrap=True)
-    try:
-        cached = hf_hub_download(card.hub, card.file, revision=card.revision)
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RequestError(
-            f"model {card.alias}: {card.hub}/{card.file} cannot be fetched ({reason}); connect and try again, or put "
-            f"the file at DIR/{card.alias}/{card.file} and pass --weights-dir DIR"
-        ) from None
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(".partial")
-    shutil.copyfile(cached, partial)
-    partial.replace(place)
-    found = file_sha256(place)
-    if card.sha256 not in (None, found):
-        place.unlink()
-        raise RequestError(f"model {card.alias}: the file's digest {found} is not the card's {card.sha256}; removed")
-    console.print(f"{card.alias}: sha256 {found}", highlight=False, soft_wrap=True)
+
+def fetch_needs(found: Sequence[Need], registry: Registry, console: Console, pins: Path | None) -> None:
+    """Fetch what is not at hand; with `pins`, look all of it up and note commits and digests there.
+
+    Raises:
+        RequestError: something cannot be had, or does not fit on the disk; what was fetched before it stays.
+    """
+    wanted = [need for need in found if pins is not None or not need.at_hand]
+    for need in found:
+        if need not in wanted:
+            console.print(f"{need.what}: at hand", highlight=False, soft_wrap=True)
+    with Show(console) as show:
+        remotes = []
+        for number, need in enumerate(wanted):
+            show.progress(f"looking up {need.repository}", number, len(wanted))
+            remotes.append(look_up(need.kind, need.repository, need.revision))
+    _print_remotes(wanted, remotes, console)
+    _refuse_too_much(wanted, remotes)
+    for need, remote in zip(wanted, remotes, strict=True):
+        pin = registry.pins.of(need.kind).get(need.repository)
+        with Show(console) as show:
+            names = download(remote, need.files, need.folder, pin, show.progress)
+        console.print(
+            f"{need.what}: {len(names)} files of {remote.repository} at {remote.revision[:12]} in {need.folder}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        if pins is not None:
+            _pin(need, remote, pins)
+            console.print(f"  pinned in {pins}", markup=False, highlight=False, soft_wrap=True)
+
+
+def needs_table(found: Sequence[Need]) -> RichTable:
+    """What a run stands on: where it comes from, how large it is, under which terms."""
+    table = RichTable(title="weights and data", title_justify="left")
+    table.add_column("what", overflow="fold", min_width=18)
+    table.add_column("on the hub", overflow="fold")
+    for name, justify in (("size, about", "right"), ("licence", "left"), ("gated", "left"), ("state", "left")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for need in found:
+        state = "at hand" if need.at_hand else "to fetch"
+        table.add_row(
+            escape(need.what),
+            escape(need.repository),
+            "not known" if need.size_bytes is None else in_bytes(need.size_bytes),
+            escape(need.licence),
+            "yes" if need.gated else "no",
+            state if need.verified else f"{state}, not pinned",
+        )
+    return table
+
+
+def _print_remotes(wanted: Sequence[Need], remotes: Sequence[Remote], console: Console) -> None:
+    if not wanted:
+        return
+    table = RichTable("what", "size", "commit", "licence on the hub", "gated", title="to fetch", title_justify="left")
+    for need, remote in zip(wanted, remotes, strict=True):
+        size = sum(file.size for file in remote.chosen(need.files))
+        gated = "yes: its terms must be accepted" if remote.gated else "no"
+        table.add_row(escape(need.what), in_bytes(size), remote.revision[:12], escape(remote.licence), gated)
+    console.print(table)
+
+
+def _refuse_too_much(wanted: Sequence[Need], remotes: Sequence[Remote]) -> None:
+    by_folder: dict[Path, int] = {}
+    for need, remote in zip(wanted, remotes, strict=True):
+        place = next(folder for folder in (need.folder, *need.folder.parents) if folder.exists())
+        whole = {file["name"] for file in (manifest(need.folder) or {"files": []})["files"]}
+        missing = sum(file.size for file in remote.chosen(need.files) if file.name not in whole)
+        by_folder[place] = by_folder.get(place, 0) + missing
+    for place, size in by_folder.items():
+        free = shutil.disk_usage(place).free
+        if size > free:
+            raise RequestError(
+                f"{place}: {in_bytes(size)} are to be fetched and {in_bytes(free)} are free; name another folder with "
+                "--store, --weights-dir or --data-dir"
+            )
+
+
+def _pin(need: Need, remote: Remote, pins: Path) -> None:
+    files = {str(file["name"]): str(file["sha256"]) for file in (manifest(need.folder) or {"files": []})["files"]}
+    pin = Pin(
+        revision=remote.revision,
+        files=files,
+        size_bytes=sum(file.size for file in remote.chosen(need.files)),
+        licence=remote.licence,
+        gated=remote.gated,
+        checked=datetime.datetime.now(datetime.UTC).date().isoformat(),
+    )
+    write_pin(pins, need.kind, need.repository, pin)

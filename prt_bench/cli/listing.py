@@ -16,9 +16,9 @@ from rich.table import Table as RichTable
 from prt_bench.board.table import find_records
 from prt_bench.cli.settings import Settings
 from prt_bench.errors import RequestError, did_you_mean
-from prt_bench.plan import suites
 from prt_bench.records import ModelCard
 from prt_bench.registry import Registry
+from prt_bench.requests import suites
 from prt_bench.tasks import task_spec
 
 __all__ = ["list_things", "show"]

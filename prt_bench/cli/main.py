@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from prt_bench import __version__
-from prt_bench.cli import board, cost, fetch, listing, nano, results, run
+from prt_bench.cli import board, check, cost, fetch, listing, nano, results, run
 from prt_bench.cli.settings import Settings, default_store, hoist
 from prt_bench.errors import CellError, RequestError
 from prt_bench.executors.local import LOG_LEVEL
@@ -34,6 +34,7 @@ app.command("list")(listing.list_things)
 app.command("show")(listing.show)
 app.command("results")(results.results)
 app.add_typer(board.app, name="board")
+app.command("check")(check.check)
 app.command("fetch")(fetch.fetch)
 app.add_typer(nano.app, name="nano")
 
@@ -53,9 +54,11 @@ def global_options(
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Touch no network.")] = False,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file with methods or families.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with data: DIR/TASK/{train,test}/CLASS/….")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder with data: DIR/TASK/{train,test}/CLASS/… or DIR/OWNER/REPOSITORY/….")
+    ] = None,
     weights_dir: Annotated[
-        Path | None, typer.Option(help="Folder with weights: DIR/MODEL/open_clip_model.safetensors.")
+        Path | None, typer.Option(help="Folder with weights: DIR/MODEL/FILE or DIR/OWNER/REPOSITORY/FILE.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
@@ -69,6 +72,9 @@ def global_options(
         raise RequestError(f"--log-level {log_level}: one of debug, info, warning, error")
     logging.basicConfig(level=levels[log_level.upper()], format="%(levelname)s: %(message)s")
     os.environ[LOG_LEVEL] = log_level.lower()
+    if offline:
+        # Read by the hub's libraries when they are loaded, here and in the worker.
+        os.environ["HF_HUB_OFFLINE"] = "1"
     context.obj = Settings(
         out=out,
         store=store or default_store(),

@@ -79,8 +79,8 @@ class Show:
 
     def finished(self, planned: PlannedCell, record: Record) -> None:
         """A cell has its record."""
-        if record.status == "failed" and record.error is not None:
-            text, style = f"failed: {record.error.message}", "red"
+        if record.error is not None:
+            text, style = f"{record.status}: {record.error.message}", "red" if record.status == "failed" else "yellow"
         else:
             text, style = f"{100 * (record.score or 0):.1f} %", "none"
         line = f"{self._number} {planned.title}  {text}"

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table as RichTable
 
 from prt_bench.board.site import build_site
 from prt_bench.board.table import Filed, find_records, tables
+from prt_bench.cli import selection
+from prt_bench.cli.fetch import fetch_needs
+from prt_bench.cli.outlook import print_outlook
 from prt_bench.cli.progress import Show
 from prt_bench.cli.settings import Settings
 from prt_bench.cli.tables import print_tables
 from prt_bench.errors import RequestError
-from prt_bench.plan import Plan, RunRequest, make_plan
+from prt_bench.needs import needs
+from prt_bench.plan import Plan, make_plan
 from prt_bench.records import read_record
-from prt_bench.runner import Outcome, RunOptions, foresee, run_plan
+from prt_bench.registry import Registry
+from prt_bench.requests import choice
+from prt_bench.runner import Outcome, RunOptions, run_plan
 
 __all__ = ["run"]
-
-
-class Track(StrEnum):
-    """Whose hyper-parameters."""
-
-    paper = "paper"
 
 
 class Executor(StrEnum):
@@ -37,15 +35,14 @@ class Executor(StrEnum):
 
 def run(
     context: typer.Context,
-    pair: Annotated[list[str] | None, typer.Option(help="SOURCE:TARGET; may be given several times.")] = None,
-    suite: Annotated[str | None, typer.Option(help="A named list of what to run.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="A task's name; may be given several times.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="NAME[:key=value[,key=value]]; several times.")] = None,
-    data: Annotated[
-        list[Path] | None, typer.Option(help="Own image folder with train/ and test/, or task file.")
-    ] = None,
-    track: Annotated[Track, typer.Option(help="The published hyper-parameters as they are.")] = Track.paper,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Training seeds 0 … N−1.")] = None,
+    pair: selection.Pair = None,
+    suite: selection.Suite = None,
+    task: selection.Task = None,
+    method: selection.Method = None,
+    data: selection.Data = None,
+    track: selection.TrackOption = selection.Track.paper,
+    recipe: selection.Recipe = None,
+    seeds: selection.Seeds = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only N test examples; never on the board.")] = None,
     executor: Annotated[Executor, typer.Option(help="Where cells are done.")] = Executor.local,
     shard: Annotated[str | None, typer.Option(help="I/N: only every N-th cell, from the I-th.")] = None,
@@ -56,31 +53,19 @@ def run(
 ) -> int:
     """Run methods over pairs × tasks and build the leaderboard; with nothing named, the demo suite."""
     settings: Settings = context.obj
-    request = RunRequest(
-        pairs=tuple(pair or ()),
-        suite=suite,
-        tasks=tuple(task or ()),
-        methods=tuple(method or ()),
-        data=tuple(data or ()),
-        track=track.value,
-        seeds=seeds,
-        limit=limit,
-        shard=_shard(shard),
-        out=settings.out,
-        store=settings.store,
-        offline=settings.offline,
-        plugins=settings.plugins,
-        data_dir=settings.data_dir,
-        weights_dir=settings.weights_dir,
-        device=settings.device,
-        words=settings.words,
-    )
+    others = {"track": track.value, "recipe": recipe, "seeds": seeds, "limit": limit, "shard": _shard(shard)}
+    request = selection.request_of(settings, pair, suite, task, method, data, **others)
     stderr = Console(stderr=True)
+    registry = Registry(request.plugins, request.pins)
+    found = needs(request, choice(request, registry), registry)
+    to_fetch = [need for need in found if not need.at_hand and not request.offline]
+    if dry_run or to_fetch:
+        print_outlook(request, found, Console() if dry_run else stderr, stderr)
+    if dry_run:
+        return 0
+    fetch_needs(to_fetch, registry, stderr, pins=None)
     with Show(stderr) as show:
         plan = make_plan(request, show.progress)
-    if dry_run:
-        _print_plan(plan, Console(), stderr)
-        return 0
     missing = plan.missing
     if (request.out / "results").is_dir():
         find_records(request.out)  # The page is made of all of them: a damaged one is named before any work.
@@ -108,26 +93,6 @@ def _close(plan: Plan, outcome: Outcome, did_nothing: bool, stderr: Console) -> 
         stderr.print(f"{outcome.not_tried} cells were not tried (--fail-fast)", highlight=False)
     stderr.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
     return 1 if outcome.failed else 0
-
-
-def _print_plan(plan: Plan, console: Console, stderr: Console) -> None:
-    table = RichTable("pair", "task", "version", "method", "seed", "state", title="plan", title_justify="left")
-    missing = {id(planned) for planned in plan.missing}
-    for planned in plan.cells:
-        state = "to do" if id(planned) in missing else "done"
-        cell = planned.cell
-        table.add_row(str(cell.pair), cell.task, planned.task.version, planned.method.label, str(cell.seed), state)
-    console.print(table)
-    with Show(stderr) as show:
-        training, reused, unknown = foresee(plan, show)
-    console.print(
-        f"{len(missing)} of {len(plan.cells)} cells to do; {len(training)} networks to train, {reused} at hand",
-        highlight=False,
-    )
-    for text in training.values():
-        console.print(f"  train {text}", markup=False, highlight=False, soft_wrap=True)
-    for text in unknown:
-        console.print(f"  known only while it runs: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

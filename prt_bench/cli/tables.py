@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 
 from prt_bench.board.table import Row, Table
 
-__all__ = ["difference_text", "print_tables", "score_text"]
+__all__ = ["difference_text", "in_bytes", "print_tables", "score_text"]
 
 
 def print_tables(tables: Iterable[Table], console: Console) -> None:
@@ -49,3 +49,12 @@ def difference_text(row: Row) -> str:
         return "best floor" if row.is_best_floor else "–"
     low, middle, high = row.difference
     return f"{100 * middle:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def in_bytes(size: float) -> str:
+    """A size in decimal units, as hubs and disks count."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

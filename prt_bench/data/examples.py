@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from prt_bench.errors import RequestError
+from prt_bench.errors import MissingError, RequestError
 
-__all__ = ["ArrayExamples", "Examples", "FileExamples", "RawData", "to_rgb"]
+__all__ = ["AbsentExamples", "ArrayExamples", "Examples", "FileExamples", "RawData", "to_rgb"]
 
 
 class Examples(ABC):
@@ -104,6 +104,27 @@ class FileExamples(Examples):
     @property
     def digests(self) -> Sequence[str]:
         return self._digests
+
+
+class AbsentExamples(Examples):
+    """As many examples as there would be, none of which is there: for planning."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.ids = [f"{name}/{index}" for index in range(count)]
+        self.labels = np.full(count, -1, dtype=np.int64)
+
+    def image(self, index: int) -> Image.Image:
+        raise MissingError(f"{self.ids[index]}: the data is not at hand")
+
+    def subset(self, indices: Sequence[int]) -> Examples:
+        raise MissingError("the data is not at hand")
+
+    def relabelled(self, labels: NDArray[np.int64]) -> Examples:
+        raise MissingError("the data is not at hand")
+
+    @property
+    def digests(self) -> Sequence[str]:
+        return self.ids
 
 
 @dataclass(frozen=True)

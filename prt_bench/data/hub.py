@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def load_hub(
     found: dict[str, Examples] = {}
     names: tuple[str, ...] = ()
     for split in splits:
-        table = _table(folder, source, split, splits, store)
+        table = _table(folder, source, split, store)
         column = next((name for name in source.image if name in table.column_names), None)
         if column is None:
             raise _no_column(folder, " or ".join(map(repr, source.image)), table.column_names)
@@ -87,22 +88,22 @@ def load_hub(
     return RawData(found, names, local)
 
 
-def _table(folder: Path, source: HubSource, split: str, splits: Sequence[str], store: Store) -> Any:
+def _table(folder: Path, source: HubSource, split: str, store: Store) -> Any:
     import datasets
 
     # The library writes to these what is said once, below.
     for name in ("huggingface_hub", "datasets"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     datasets.disable_progress_bars()
+    options: dict[str, Any] = {"split": split, "cache_dir": str((store.root / "datasets").resolve())}
     try:
-        return datasets.load_dataset(
-            str(folder.resolve()),
-            # Files that a card names for other splits may not have been fetched.
-            name=None if (data_files := _data_files(folder, source.config, splits)) else source.config,
-            data_files=data_files,
-            split=split,
-            cache_dir=str((store.root / "datasets").resolve()),
-        )
+        files = _split_files(folder, source, split)
+        if files is None:
+            return datasets.load_dataset(str(folder.resolve()), **options)
+        kind = "webdataset" if files[0].suffix == ".tar" else "parquet"
+        if kind == "parquet":
+            options["features"] = _features(folder, files[0], source.config)
+        return datasets.load_dataset(kind, data_files={split: [str(path.resolve()) for path in files]}, **options)
     except Exception as error:  # noqa: BLE001 - the library raises its own, the formats' and the system's errors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RequestError(
@@ -110,20 +111,65 @@ def _table(folder: Path, source: HubSource, split: str, splits: Sequence[str], s
         ) from None
 
 
-def _data_files(folder: Path, config: str | None, splits: Sequence[str]) -> dict[str, Any] | None:
-    """Split → patterns of its files, for the splits that are asked for; None where the card does not say."""
+def _split_files(folder: Path, source: HubSource, split: str) -> list[Path] | None:
+    """The split's own files, in order; None where only the library can tell (a repository of image files).
+
+    Other splits may not have been fetched, which the library would miss.
+    """
+    patterns = _card_patterns(folder, source.config, split) or [
+        f"{split}/*.tar",
+        f"{source.config or '**'}/{split}-*.parquet",
+        f"**/{split}[-_.]*.parquet",
+        f"{split}.parquet",
+    ]
+    for pattern in patterns:
+        found = [path for path in folder.glob(pattern) if path.suffix in (".tar", ".parquet")]
+        if found:
+            return sorted(found, key=_by_number)
+    if any(folder.rglob("*.parquet")) or any(folder.rglob("*.tar")):
+        raise RequestError(f"no files of split {split!r}")
+    return None
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Shards 0, 1, … 10 in this order: the order of rows follows from that of files."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def _card_patterns(folder: Path, config: str | None, split: str) -> list[str]:
+    """Patterns of a split's files, by the repository's card; none where it does not say."""
+    for entry in _card(folder).get("configs") or []:
+        parts = entry.get("data_files")
+        if config in (None, entry.get("config_name")) and isinstance(parts, list):
+            for part in parts:
+                if isinstance(part, dict) and part.get("split") == split:
+                    paths = part["path"]
+                    return [paths] if isinstance(paths, str) else list(paths)
+    return []
+
+
+def _features(folder: Path, file: Path, config: str | None) -> Any:
+    """Columns and label names that the card states, where the file itself does not; None where it does."""
+    import pyarrow.parquet
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCardData
+
+    card = _card(folder)
+    if b"huggingface" in (pyarrow.parquet.read_schema(file).metadata or {}) or "dataset_info" not in card:
+        return None
+    known = DatasetInfosDict.from_dataset_card_data(DatasetCardData(**card))
+    chosen = known.get(config) if config in known else next(iter(known.values()), None)
+    return chosen.features if chosen else None
+
+
+def _card(folder: Path) -> dict[str, Any]:
     from huggingface_hub import DatasetCard
 
-    readme = folder / "README.md"
-    if not readme.is_file():
-        return None
-    configs = DatasetCard.load(readme).data.to_dict().get("configs") or []
-    for entry in configs:
-        if config in (None, entry.get("config_name")) and isinstance(entry.get("data_files"), list):
-            paths: Mapping[str, Any] = {part["split"]: part["path"] for part in entry["data_files"]}
-            chosen = {split: paths[split] for split in splits if split in paths}
-            return chosen if len(chosen) == len(splits) else None
-    return None
+    path = folder / "README.md"
+    if not path.is_file():
+        return {}
+    value: dict[str, Any] = DatasetCard.load(path).data.to_dict()
+    return value
 
 
 def _undecoded(table: Any, column: str) -> Any:

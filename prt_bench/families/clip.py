@@ -55,6 +55,13 @@ class ClipFamily(Family):
             return [weights]
         return [weights, *(weights.parent / name for name in (LOCAL_CONFIG, "tokenizer.json", "tokenizer_config.json"))]
 
+    def published_weights(self, card: ModelCard, network: Network, path: Path) -> Mapping[str, torch.Tensor]:
+        from prt_bench.families.clip_classifier import ClipClassifier
+        from prt_bench.families.clip_published import visual_tensors
+
+        assert isinstance(network.module, ClipClassifier)
+        return visual_tensors(path, network.module.visual, card.alias)
+
     def build(
         self, card: ModelCard, space: OutputSpace, weights: Literal["real", "random", "meta"], places: Places
     ) -> Network:

@@ -1,0 +1,106 @@
+"""What a plan will take: networks to train, passes to make, disk for what is kept, and the time of it all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from prt_bench.api import Model
+from prt_bench.costs import CompositionMeter
+from prt_bench.networks import Networks
+from prt_bench.plan import Plan, PlannedCell, verb_data
+from prt_bench.task_spec import Recipe
+from prt_bench.tools import Planned, PlanTools, Training
+
+__all__ = ["Estimate", "estimate"]
+
+BACKWARD = 2
+"""A backward pass counts two forward ones, in this estimate."""
+PRODUCT_SIZE = 1024
+PRODUCT_ROUNDS = 20
+BYTES_PER_PARAMETER = 4
+
+
+@dataclass
+class Estimate:
+    """Plain values, so that they can cross from the worker's process."""
+
+    trainings: list[str] = field(default_factory=list)
+    reused: int = 0
+    unknown: list[str] = field(default_factory=list)
+    """Cells whose verbs only a run can tell of."""
+    skipped: list[str] = field(default_factory=list)
+    """Cells that do not apply, with the reason."""
+    training_flops: int = 0
+    reading_flops: int = 0
+    artifact_bytes: int = 0
+    flops_per_second: float = 0.0
+    """Of a large matrix product on this machine and device, measured now."""
+
+    @property
+    def hours(self) -> float:
+        """At the speed of a matrix product; real networks take longer."""
+        return (self.training_flops + self.reading_flops) / max(self.flops_per_second, 1.0) / 3600
+
+
+def estimate(plan: Plan, cells: Sequence[PlannedCell], networks: Networks) -> Estimate:
+    """Ask the verbs of every cell, with tools that only note, and count."""
+    found = Estimate()
+    asked: dict[str, Training] = {}
+    reads: dict[tuple[str, str], tuple[Model, int]] = {}
+    for planned in cells:
+        for trial in planned.trials:
+            tools = PlanTools(plan.store, trial.recipes, planned.cell.seed, plan.request.device, plan.request.places)
+            method = planned.method.for_verbs()
+            try:
+                artifact = method.fit(planned.source, verb_data(planned, "fit"), tools)
+                artifact = method.port(artifact, planned.source, planned.target, verb_data(planned, "port"), tools)
+                asked |= tools.asked
+                composition = planned.method.method.attach(artifact, planned.source, planned.target)
+            except Planned:
+                found.unknown.append(planned.title)
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything; its own cell will say what
+                reason = f"{planned.title} ({error})"
+                (found.skipped if type(error).__name__ == SKIP else found.unknown).append(reason)
+            else:
+                images = len(planned.task.roles["test"]) + len(planned.task.roles["validation"])
+                for model in composition.members.values():
+                    reads[model.key, planned.task.name] = (model, images)
+    missing = {key: text for key, text in asked.items() if not plan.store.path("artifacts", key).is_file()}
+    found.trainings = [str(training) for training in missing.values()]
+    found.reused = len(asked) - len(missing)
+    _count(found, list(missing.values()), list(reads.values()), networks)
+    found.flops_per_second = matrix_product_speed(networks.device)
+    return found
+
+
+SKIP = "SkipError"
+
+
+def _count(
+    found: Estimate, trainings: Sequence[Training], reads: Sequence[tuple[Model, int]], networks: Networks
+) -> None:
+    meter = CompositionMeter(networks)
+    for training in trainings:
+        found.artifact_bytes += BYTES_PER_PARAMETER * meter.parameters(training.model)
+        if isinstance(training.tuning, Recipe):
+            seen = training.tuning.steps * training.tuning.batch_size
+            passes = seen if training.tuning.random_resized_crop else training.examples
+            found.training_flops += (1 + BACKWARD) * meter.forward(training.model) * seen
+            found.training_flops += sum(meter.forward(model) * passes for model in training.frozen)
+    found.reading_flops += sum(meter.forward(model) * images for model, images in reads)
+
+
+def matrix_product_speed(device: torch.device) -> float:
+    """FLOPs per second of a large product in single precision: what networks stay below."""
+    matrix = torch.ones(PRODUCT_SIZE, PRODUCT_SIZE, device=device)
+    product = matrix @ matrix
+    started = time.perf_counter()
+    for _ in range(PRODUCT_ROUNDS):
+        product = matrix @ matrix
+    # Waits for the device.
+    product[0, 0].item()
+    return 2 * PRODUCT_SIZE**3 * PRODUCT_ROUNDS / (time.perf_counter() - started)

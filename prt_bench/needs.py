@@ -1,0 +1,154 @@
+"""What a run stands on that has to be fetched: weights, data and published encoders, at hand or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prt_bench.errors import MissingError
+from prt_bench.fetching import Kind
+from prt_bench.models import parse_pair
+from prt_bench.places import find_data, find_encoder
+from prt_bench.recipes import PUBLISHED, published_encoder, published_facts
+from prt_bench.records import ModelCard
+from prt_bench.registry import Registry
+from prt_bench.requests import RunRequest, Suite
+from prt_bench.store import Store
+from prt_bench.task_spec import HubSource, LabelFile, PublishedEncoder, TaskSpec
+from prt_bench.tasks import task_spec
+from prt_bench.yaml_files import load_yaml
+
+__all__ = ["Need", "needs"]
+
+
+@dataclass(frozen=True)
+class Need:
+    """One repository that a run stands on."""
+
+    kind: Kind
+    what: str
+    repository: str
+    revision: str | None
+    files: tuple[str, ...]
+    """Patterns of the files that are needed; empty for all."""
+    folder: Path
+    """Where a fetch puts it."""
+    size_bytes: int | None
+    """About; None where nobody has written it down."""
+    licence: str
+    gated: bool
+    verified: bool
+    """Whether commit and digests were looked up online."""
+    at_hand: bool
+
+
+@dataclass(frozen=True)
+class Into:
+    """Where a fetch puts things."""
+
+    weights: Path
+    data: Path
+
+
+def needs(request: RunRequest, chosen: Suite, registry: Registry, own_folders: bool = False) -> list[Need]:
+    """Everything of a request that lives on the hub, at hand or not; a repository is named once.
+
+    A fetch puts it into the store, or with `own_folders` into `--weights-dir` and `--data-dir`.
+    """
+    into = Into(request.places.cache, request.store / "data")
+    if own_folders:
+        into = Into(request.weights_dir or into.weights, request.data_dir or into.data)
+    found = {(need.kind, need.repository): need for need in _all(request, chosen, registry, into)}
+    return list(found.values())
+
+
+def _all(request: RunRequest, chosen: Suite, registry: Registry, into: Into) -> Iterator[Need]:
+    pairs = [parse_pair(text, registry) for text in chosen.pairs]
+    aliases = list(dict.fromkeys(name for pair in pairs for name in (pair.source, pair.target)))
+    specs = [task_spec(name, registry) for name in chosen.tasks]
+    specs += [load_yaml(path, TaskSpec) for path in request.data if path.is_file()]
+    for alias in aliases:
+        card = registry.card(alias)
+        if card.hub is not None and card.file is not None:
+            yield _weights(card, card.hub, card.file, request, registry, into)
+    for spec in specs:
+        if isinstance(spec.source, HubSource):
+            yield _data(spec, spec.source, request, registry, into)
+    if chosen.recipe == PUBLISHED:
+        for alias in aliases:
+            for spec in specs:
+                encoder = published_encoder(alias, spec.name, registry)
+                if encoder is not None:
+                    yield _encoder(encoder, request, registry, into)
+
+
+def _weights(card: ModelCard, hub: str, file: str, request: RunRequest, registry: Registry, into: Into) -> Need:
+    try:
+        registry.family(card).weight_files(card, request.places)
+        at_hand = True
+    except MissingError:
+        at_hand = False
+    return Need(
+        "model",
+        f"weights of {card.alias}",
+        hub,
+        card.revision,
+        (file,),
+        into.weights / hub,
+        card.size_bytes,
+        card.licence,
+        card.gated,
+        card.verified,
+        at_hand,
+    )
+
+
+def _data(spec: TaskSpec, source: HubSource, request: RunRequest, registry: Registry, into: Into) -> Need:
+    try:
+        find_data(spec.name, source, request.data_dir, Store(request.store))
+        at_hand = True
+    except MissingError:
+        at_hand = False
+    pin = registry.pins.datasets.get(source.repository)
+    label_files = (source.label_names.file,) if isinstance(source.label_names, LabelFile) else ()
+    return Need(
+        "dataset",
+        f"data of {spec.name}",
+        source.repository,
+        source.revision or (pin.revision if pin else None),
+        (*source.files, *label_files) if source.files else (),
+        into.data / source.repository,
+        source.size_bytes,
+        spec.licence,
+        source.gated,
+        pin is not None,
+        at_hand,
+    )
+
+
+def _encoder(encoder: PublishedEncoder, request: RunRequest, registry: Registry, into: Into) -> Need:
+    try:
+        find_encoder(encoder, request.places)
+        at_hand = True
+    except MissingError:
+        at_hand = False
+    pin = registry.pins.models.get(encoder.repository)
+    licence = next(file.licence for file in published_facts(registry) if encoder.repository in _names(file.encoders))
+    return Need(
+        "model",
+        f"{encoder.model} tuned on {encoder.task}",
+        encoder.repository,
+        pin.revision if pin else None,
+        (encoder.file,),
+        into.weights / encoder.repository,
+        encoder.size_bytes,
+        licence,
+        False,
+        pin is not None,
+        at_hand,
+    )
+
+
+def _names(encoders: tuple[PublishedEncoder, ...]) -> set[str]:
+    return {encoder.repository for encoder in encoders}
