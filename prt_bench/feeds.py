@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 
 from prt_bench.api import Box, Network
 from prt_bench.data.examples import Examples
 from prt_bench.errors import CellError
 from prt_bench.files import digest
 from prt_bench.networks import Inputs
+from prt_bench.prefetch import prefetched
 
 __all__ = ["Batch", "CroppedFeed", "Feed", "FixedFeed", "random_box"]
 
 Batch = tuple[torch.Tensor, dict[str, torch.Tensor]]
 """Inputs (B, *input shape) of the trained network, and logits (B, K) of each frozen one, on the device."""
 
-AHEAD = 2
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 ATTEMPTS = 10
 
@@ -42,15 +40,14 @@ class FixedFeed:
         self._frozen = frozen
 
     def batches(self, order: Sequence[torch.Tensor], device: torch.device) -> Iterator[Batch]:
-        for indices in order:
-            held = {name: logits[indices].to(device) for name, logits in self._frozen.items()}
-            yield self._inputs.batch(indices).to(device), held
+        for indices, inputs in zip(order, self._inputs.batches(order), strict=True):
+            yield inputs.to(device), {name: logits[indices].to(device) for name, logits in self._frozen.items()}
 
 
 class CroppedFeed:
     """A new random crop of every image at every step, the same crop for all networks; frozen ones see it live.
 
-    Crops depend on the seed and the step alone. The next batches are decoded and resized while one is trained on.
+    Crops depend on the seed and the step alone. The next batches are made while one is trained on.
     """
 
     def __init__(
@@ -71,21 +68,17 @@ class CroppedFeed:
         self._seed = seed
 
     def batches(self, order: Sequence[torch.Tensor], device: torch.device) -> Iterator[Batch]:
-        with ThreadPoolExecutor() as workers, ThreadPoolExecutor(AHEAD) as ahead:
-            waiting: list[Future[dict[str, torch.Tensor]]] = []
-            for step in range(len(order) + AHEAD):
-                if step < len(order):
-                    waiting.append(ahead.submit(self._crops, order[step].tolist(), step, workers))
-                if step >= AHEAD:
-                    yield self._batch(waiting.pop(0).result(), device)
+        for crops in prefetched(self._crops, enumerate(indices.tolist() for indices in order)):
+            yield self._batch(crops, device)
 
-    def _crops(self, indices: list[int], step: int, workers: ThreadPoolExecutor) -> dict[str, torch.Tensor]:
-        """Inputs by kind of preprocessing."""
-        images = list(workers.map(self._examples.image, indices))
+    def _crops(self, numbered: tuple[int, list[int]]) -> dict[str, torch.Tensor]:
+        """Inputs of one step, by kind of preprocessing."""
+        step, indices = numbered
+        images = [self._examples.image(index) for index in indices]
         generator = np.random.default_rng([self._seed, step])
         boxes = [random_box(image.size, self._area, generator) for image in images]
         networks = {_kind(network): network for network in (self._network, *self._frozen.values())}
-        return {kind: _cropped(network, images, boxes, workers) for kind, network in networks.items()}
+        return {kind: network.crop(images, boxes) for kind, network in networks.items() if network.crop}
 
     @torch.no_grad()
     def _batch(self, crops: Mapping[str, torch.Tensor], device: torch.device) -> Batch:
@@ -117,11 +110,3 @@ def random_box(size: tuple[int, int], area: tuple[float, float], generator: np.r
 
 def _kind(network: Network) -> str:
     return digest(dict(network.preprocessing)) if network.preprocessing else str(id(network.crop))
-
-
-def _cropped(
-    network: Network, images: Sequence[Image.Image], boxes: Sequence[Box], workers: ThreadPoolExecutor
-) -> torch.Tensor:
-    crop = network.crop
-    assert crop is not None
-    return torch.cat(list(workers.map(lambda image, box: crop([image], [box]), images, boxes)))

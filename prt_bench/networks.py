@@ -6,8 +6,7 @@ import copy
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +16,7 @@ from prt_bench.api import Model, Network, Places
 from prt_bench.data.examples import Examples
 from prt_bench.errors import CellError, RequestError
 from prt_bench.files import digest
+from prt_bench.prefetch import prefetched
 from prt_bench.registry import Registry
 from prt_bench.store import Store
 
@@ -47,8 +47,7 @@ class Inputs:
         self._kept: torch.Tensor | None = None
         if len(examples) * network.preprocess([examples.image(0)]).nbytes <= KEPT_INPUT_BYTES:
             chunks = [range(at, min(at + BATCH_SIZE, len(examples))) for at in range(0, len(examples), BATCH_SIZE)]
-            with ThreadPoolExecutor() as pool:
-                self._kept = torch.cat(list(pool.map(self._make, chunks)))
+            self._kept = torch.cat(list(prefetched(self._make, chunks)))
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -57,9 +56,12 @@ class Inputs:
     def nbytes(self) -> int:
         return 0 if self._kept is None else self._kept.nbytes
 
-    def batch(self, indices: torch.Tensor) -> torch.Tensor:
-        """(len(indices), *input shape), fp32, on the CPU."""
-        return self._make(indices.tolist()) if self._kept is None else self._kept[indices]
+    def batches(self, order: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """(len(indices), *input shape), fp32, on the CPU, for each index tensor."""
+        if self._kept is None:
+            yield from prefetched(self._make, [indices.tolist() for indices in order])
+        else:
+            yield from (self._kept[indices] for indices in order)
 
     def _make(self, indices: range | list[int]) -> torch.Tensor:
         return self._network.preprocess([self._examples.image(index) for index in indices])
@@ -150,9 +152,9 @@ class Networks:
     def _run(self, model: Model, inputs: Inputs) -> torch.Tensor:
         module = self.get(model).module
         parts = []
-        for indices in batches(len(inputs), BATCH_SIZE):
-            parts.append(module(inputs.batch(indices).to(self.device)).float().cpu())
-            self.report(f"{model.name} reads", min(int(indices[-1]) + 1, len(inputs)), len(inputs))
+        for batch in inputs.batches(torch.split(torch.arange(len(inputs)), BATCH_SIZE)):
+            parts.append(module(batch.to(self.device)).float().cpu())
+            self.report(f"{model.name} reads", min(len(parts) * BATCH_SIZE, len(inputs)), len(inputs))
         return torch.cat(parts)
 
 
@@ -164,11 +166,6 @@ def _device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise RequestError(f"--device {name}: cannot be used here ({reason}); use --device cpu") from None
     return device
-
-
-def batches(count: int, size: int) -> Iterator[torch.Tensor]:
-    """Index tensors 0 … count − 1 in order, `size` at a time."""
-    yield from torch.split(torch.arange(count), size)
 
 
 def tunable(network: Network) -> dict[str, torch.nn.Parameter]:

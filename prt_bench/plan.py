@@ -149,6 +149,7 @@ def _cells(
     found = {alias: _tuning(registry, task, alias, chosen.recipe) for alias in (pair.source, pair.target)}
     tunings = {alias: tuning for alias, tuning in sorted(found.items()) if tuning is not None}
     shown = {alias: tuning.model_dump(exclude_none=True) for alias, tuning in tunings.items()}
+    own = sorted({registry.card(alias).recipe for alias in (pair.source, pair.target)})
     search = equal_budget(registry) if request.track == "equal" else None
     cells = []
     for method in methods:
@@ -178,6 +179,7 @@ def _cells(
                 params=params,
                 track=request.track,
                 recipe=shown,
+                recipe_name=chosen.recipe or ", ".join(own),
                 limit=request.limit,
             )
             path = cell_path(request.out, cell)

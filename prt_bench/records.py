@@ -128,6 +128,8 @@ class Cell(Strict):
     track: Literal["paper", "equal"] = "paper"
     recipe: dict[str, dict[str, Any]]
     """The tuning recipe in force, per model alias."""
+    recipe_name: str = ""
+    """What that recipe is called."""
     limit: int | None = None
 
 

@@ -22,7 +22,7 @@ LARGEST_BASELINE = 120
 LARGEST_CORE = 6000
 # From the bottom to the top: a module may import from its own row and from those before it.
 LEVELS = (
-    ("errors", "files"),
+    ("errors", "files", "prefetch"),
     ("records",),
     ("api", "yaml_files", "stats", "task_spec"),
     ("pins",),

@@ -150,7 +150,7 @@ def _table(table: Table, number: int, records: Mapping[Path, Record]) -> dict[st
         "table": table,
         "first": first,
         "id": f"table-{number}",
-        "name": (table.task, table.version, first.cell.track),
+        "name": (table.task, table.version, first.cell.track, table.recipe),
         "sessions": len({row.latency.session for row in table.rows if row.latency}),
         "axis": axis,
         "rows": rows,

@@ -67,7 +67,7 @@ class Row:
 
 @dataclass
 class Table:
-    """All rows that may be compared: the same pair, task version, data and split."""
+    """All rows that may be compared: the same pair, task version, data, split, track and recipe."""
 
     pair: PairNames
     task: str
@@ -76,6 +76,7 @@ class Table:
     n: int
     data_sha256: str
     track: str
+    recipe: str
     embedded: bool
     hardware: list[str]
     rows: list[Row]
@@ -97,13 +98,13 @@ def tables(filed: Iterable[Filed]) -> list[Table]:
         if entry.record.status == "ok" and not entry.record.partial:
             groups.setdefault(_table_key(entry.record), []).append(entry)
     made = [_table(group) for group in groups.values()]
-    return sorted(made, key=lambda table: (str(table.pair), table.task, table.version))
+    return sorted(made, key=lambda table: (str(table.pair), table.task, table.version, table.track, table.recipe))
 
 
 def _table_key(record: Record) -> str:
     assert record.quality is not None
     models = [record.provenance.models[name].sha256 for name in (record.cell.pair.source, record.cell.pair.target)]
-    where = [str(record.cell.pair), record.cell.task, record.cell.track]
+    where = [str(record.cell.pair), record.cell.task, record.cell.track, record.cell.recipe]
     return digest([*where, record.provenance.task.model_dump(), record.quality.primary, models])
 
 
@@ -135,6 +136,7 @@ def _table(group: Sequence[Filed]) -> Table:
         n=first.quality.metrics[first.quality.primary].n,
         data_sha256=first.provenance.task.data_sha256,
         track=first.cell.track,
+        recipe=first.cell.recipe_name,
         embedded=any(model.embedded for model in first.provenance.models.values()),
         hardware=sorted({entry.record.environment.hardware for entry in group}),
         rows=sorted(rows.values(), key=lambda row: (order[row.role], row.score)),

@@ -18,11 +18,10 @@ from prt_bench.cli.settings import Settings
 from prt_bench.errors import CellError, RequestError
 from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
 from prt_bench.plan import Plan, make_plan
+from prt_bench.registry import Registry
 from prt_bench.runner import open_worker
 
 __all__ = ["check"]
-
-PLAIN = "zero-shot"
 
 
 def check(
@@ -38,15 +37,17 @@ def check(
     Exit code 1 where a score is more than three points off, 2 where the file or its data is wrong.
     """
     settings: Settings = context.obj
+    registry = Registry(settings.plugins)
     own = Path(task) if task.endswith((".yaml", ".yml")) or Path(task).is_file() else None
     if own is not None and not own.is_file():
         raise RequestError(f"--task {task}: no such file")
+    floor = next(name for name, found in registry.methods.items() if found.cls.card.role == "floor")
     request = selection.request_of(
         settings,
         pair or ["nano-rn16-a:nano-rn16-a", "nano-rn24-b:nano-rn24-b"],
         None,
         None if own else [task],
-        [PLAIN],
+        [floor],
         [own] if own else None,
         seeds=1,
     )

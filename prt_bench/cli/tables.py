@@ -19,7 +19,7 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
         seeds = max(len(row.seeds) for row in table.rows)
         title = (
             f"{table.pair}  {table.task}\nversion {table.version}, {table.n} test images, {table.primary}, "
-            f"{seeds} seed{'s' if seeds > 1 else ''}"
+            f"{seeds} seed{'s' if seeds > 1 else ''}, track {table.track}, recipe {table.recipe}"
         )
         shown = RichTable(title=escape(title), title_justify="left")
         shown.add_column("method", overflow="fold", min_width=16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from prt_bench.api import Box, Family, ModelCard, Network, OutputSpace, Places
 from prt_bench.errors import RequestError
+from prt_bench.files import digest
 from prt_bench.models import file_sha256
 from prt_bench.places import find_weights
 from prt_bench.records import Strict
@@ -71,8 +73,12 @@ class ClipFamily(Family):
 
         clip = _create(card, weights, places)
         if weights == "real":
-            head = zero_shot_head(clip, _tokenizer(card, places), space, card.alias)
-            _refuse_equal_heads(head, space, card.alias)
+            path = _head_path(card, space, places)
+            head = _known_head(path)
+            if head is None:
+                head = zero_shot_head(clip, _tokenizer(card, places), space)
+                _refuse_equal_heads(head, space, card.alias)
+                _keep_head(path, head)
         else:
             device = "meta" if weights == "meta" else "cpu"
             generator = None if weights == "meta" else torch.Generator().manual_seed(0)
@@ -232,6 +238,36 @@ def _tokenizer(card: ModelCard, places: Places) -> Callable[[list[str]], torch.T
             found = open_clip.get_tokenizer(card.architecture)
     tokenizer: Callable[[list[str]], torch.Tensor] = found
     return tokenizer
+
+
+def _head_path(card: ModelCard, space: OutputSpace, places: Places) -> Path | None:
+    """Where a head is kept: thousands of prompts through a text tower are paid once."""
+    import open_clip
+    import torch
+
+    if places.cache == Path():
+        return None
+    files = [file_sha256(path) for path in ClipFamily().weight_files(card, places)]
+    code = [open_clip.__version__, torch.__version__]
+    key = digest([files, card.architecture, space.labels, space.templates, code])
+    return places.cache / "heads" / f"{key}.safetensors"
+
+
+def _known_head(path: Path | None) -> torch.Tensor | None:
+    from safetensors.torch import load_file
+
+    return None if path is None or not path.is_file() else load_file(path)["head"]
+
+
+def _keep_head(path: Path | None, head: torch.Tensor) -> None:
+    from safetensors.torch import save_file
+
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    save_file({"head": head}, partial)
+    partial.replace(path)
 
 
 def _refuse_equal_heads(head: torch.Tensor, space: OutputSpace, alias: str) -> None:

@@ -32,9 +32,7 @@ class ClipClassifier(torch.nn.Module):
 
 
 @torch.no_grad()
-def zero_shot_head(
-    clip: Any, tokenize: Callable[[list[str]], torch.Tensor], space: OutputSpace, alias: str
-) -> torch.Tensor:
+def zero_shot_head(clip: Any, tokenize: Callable[[list[str]], torch.Tensor], space: OutputSpace) -> torch.Tensor:
     """Unit rows (K, E): the mean over templates of normalised text embeddings, normalised again.
 
     As in the reference code that the PRT paper follows (task_vectors), without the logit scale. All prompts

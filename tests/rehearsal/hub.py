@@ -67,6 +67,7 @@ class HubStandIn(AbstractContextManager["HubStandIn"]):
         corrupt: Collection[str] = (),
         cut_after_bytes: int | None = None,
         cuts: int = 1,
+        commits: Mapping[str, str] | None = None,
     ) -> None:
         self.root = root
         self.gated = set(gated)
@@ -76,6 +77,8 @@ class HubStandIn(AbstractContextManager["HubStandIn"]):
         self.cut_after_bytes = cut_after_bytes
         """The connection is closed after so many bytes of a body, the first `cuts` times that a file is asked for."""
         self.cuts = cuts
+        self.commits = dict(commits or {})
+        """Repositories `{models,datasets}/ORG/NAME` whose commit is this, whatever they hold: those a task file pins."""
         self.requests: list[Request] = []
         self._cut: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -114,7 +117,7 @@ class HubStandIn(AbstractContextManager["HubStandIn"]):
 
     def commit(self, kind: str, repository: str) -> str:
         """The commit of a repository, from names and contents of its files; `kind` is `models` or `datasets`."""
-        return self._commit(self._files(self.root / kind / repository))
+        return self.commits.get(f"{kind}/{repository}") or self._commit(self._files(self.root / kind / repository))
 
     def gets(self, ending: str = "") -> list[Request]:
         """The requests for bodies of files whose path ends so."""
@@ -148,7 +151,7 @@ class HubStandIn(AbstractContextManager["HubStandIn"]):
         files = self._files(folder)
         changed = time.gmtime(max((path.stat().st_mtime for path in files.values()), default=0))
         when = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", changed)
-        commit = self._commit(files)
+        commit = self.commit(kind, repository)
         card = _card_data(folder / "README.md")
         found: dict[str, Any] = {
             "_id": commit[:24],

@@ -108,6 +108,18 @@ def test_a_commit_stands_for_the_contents(root: Path) -> None:
         assert hub.commit("models", REPOSITORY) != before
 
 
+def test_a_commit_that_is_declared_stays_whatever_is_there(root: Path, ask: Ask) -> None:
+    declared = "a" * 40
+    with HubStandIn(root, commits={f"models/{REPOSITORY}": declared}) as hub:
+        (root / "models" / REPOSITORY / "README.md").write_text("other", encoding="utf-8")
+        assert hub.commit("models", REPOSITORY) == declared
+        told, file = ask(
+            hub, {"ask": "info", "revision": declared}, {"ask": "file", "file": WEIGHTS, "revision": declared}
+        )
+    assert told["sha"] == declared
+    assert isinstance(file, str)
+
+
 def test_files_come_whole_and_are_not_asked_for_again_by_commit(root: Path, tmp_path: Path, ask: Ask) -> None:
     with HubStandIn(root) as hub:
         commit = hub.commit("models", REPOSITORY)

@@ -209,7 +209,7 @@ def test_weights_load_as_the_real_ones(tmp_path: Path, half: bool) -> None:
         model = open_clip.create_model(name, pretrained=str(path), require_pretrained=True).float().eval()
         assert model.state_dict().keys() == stored.keys()
         assert all(torch.equal(value, stored[key].to(value.dtype)) for key, value in model.state_dict().items())
-        head = zero_shot_head(model, tokenize, OutputSpace(names, ("a photo of a {}.",)), name)
+        head = zero_shot_head(model, tokenize, OutputSpace(names, ("a photo of a {}.",)))
         assert (head @ head.T - torch.eye(4)).max() < 1 - 1e-5
         by_folder = open_clip.create_model(f"local-dir:{path.parent}", require_pretrained=True)
         assert by_folder.visual.preprocess_cfg["size"] == model.visual.preprocess_cfg["size"]
