@@ -13,7 +13,10 @@ from prt_bench.files import write_atomically
 from prt_bench.records import Strict
 from prt_bench.yaml_files import load_yaml
 
-__all__ = ["Pin", "Pins", "load_pins", "write_pin"]
+__all__ = ["PINS_FILE", "Pin", "Pins", "load_pins", "write_pin"]
+
+PINS_FILE = "pins.yaml"
+"""Its name in the store."""
 
 
 class Pin(Strict):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from prt_bench.api import Places
 from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.models import parse_pair
+from prt_bench.pins import PINS_FILE
 from prt_bench.recipes import PUBLISHED, recipe_names
 from prt_bench.records import Strict
 from prt_bench.registry import Registry
@@ -52,7 +53,7 @@ class RunRequest(Strict):
     @property
     def pins(self) -> Path:
         """Where `prt-bench fetch --pin` notes what it found online."""
-        return self.store / "pins.yaml"
+        return self.store / PINS_FILE
 
 
 class Suite(Strict):

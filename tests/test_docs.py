@@ -14,7 +14,11 @@ from prt_bench.executors.local import LocalExecutor, WorkerDied
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
+BLOCKS = [
+    block
+    for text in (README, (ROOT / "docs" / "real-models.md").read_text())
+    for block in re.findall(r"```sh\n(.*?)```", text, re.S)
+]
 COMMANDS = [
     line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith("prt-bench")
 ]
@@ -26,7 +30,7 @@ def never(*arguments: object, **options: object) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme_is_understood(
+def test_a_command_of_the_documents_is_understood(
     command: str,
     image_folder: Callable[[str, int, int], Path],
     tmp_path: Path,
@@ -47,7 +51,7 @@ def test_a_command_of_the_readme_is_understood(
     shown = capfd.readouterr()
     if words[0] == "results":
         assert "holds no results yet" in shown.err
-    elif words[0] == "cost":
+    elif words[0] in {"cost", "check"}:
         assert (code, "only the request is tried" in shown.err) == (1, True)
     else:
         assert code == 0, shown.err
@@ -61,7 +65,7 @@ def test_the_two_commands_do_what_the_readme_says() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/decisions.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/real-models.md"])
 def test_links_and_pictures_lead_somewhere(name: str) -> None:
     text = (ROOT / name).read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):

@@ -7,7 +7,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from prt_bench.errors import RequestError
@@ -29,7 +29,7 @@ class Toy(Family):
         raise NotImplementedError
 """
 HEX = st.text("0123456789abcdef", min_size=40, max_size=40)
-WORDS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
+WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20)
 NAMES = st.text(string.ascii_letters + string.digits + "-_./ ", min_size=1, max_size=200)
 PINS = st.builds(
     Pin,
@@ -53,7 +53,11 @@ def pin(revision: str = COMMIT, **files: str) -> Pin:
     )
 
 
+PINS_OF_ODD_NAME = pin().model_copy(update={"files": {"next\x85line.txt": DIGEST}})
+
+
 @given(st.lists(st.tuples(st.sampled_from(("model", "dataset")), NAMES, PINS), min_size=1, max_size=4))
+@example([("dataset", "org/pets", PINS_OF_ODD_NAME)])
 def test_pins_come_back_as_they_were_written(
     tmp_path_factory: pytest.TempPathFactory, written: list[tuple[str, str, Pin]]
 ) -> None:
@@ -85,23 +89,26 @@ def test_a_pin_of_a_repository_replaces_its_older_one_and_leaves_the_others(tmp_
 
 
 @pytest.mark.parametrize(
-    ("line", "change", "message"),
+    ("was", "becomes", "message"),
     [
-        (2, ("models:", "model:"), "2: model: unknown key; did you mean models?"),
-        (6, ("    gated:", "    gate:"), "6: models.org/net.gate: unknown key"),
-        (8, ("    revision: 'a", "    revision: 'g"), "8: models.org/net.revision: "),
+        ("models:", "model:", "2: model: unknown key; did you mean models?"),
+        ("    gated: false\n", "    gated: false\n    gate: 1\n", "7: models.org/net.gate: unknown key"),
+        ("    gated: false\n", "", "3: models.org/net.gated: this key is missing"),
+        ("    revision: 'a", "    revision: 'g", "8: models.org/net.revision: "),
     ],
 )
 def test_a_mistake_in_a_file_of_pins_is_named_with_its_line(
-    tmp_path: Path, line: int, change: tuple[str, str], message: str
+    tmp_path: Path, was: str, becomes: str, message: str
 ) -> None:
     path = tmp_path / "pins.yaml"
     text = (
         "# ours\nmodels:\n  org/net:\n    checked: '2026-01-31'\n    files: {}\n    gated: false\n    licence: mit\n"
         f"    revision: '{'a' * 40}'\n    size_bytes: 1\n"
     )
-    assert text.splitlines()[line - 1].startswith(change[0])
-    path.write_text(text.replace(*change), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    assert load_pins(path).models["org/net"].size_bytes == 1
+    assert was in text
+    path.write_text(text.replace(was, becomes), encoding="utf-8")
     with pytest.raises(RequestError, match=re.escape(f"{path}:{message}")):
         load_pins(path)
 

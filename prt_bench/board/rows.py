@@ -13,10 +13,11 @@ from prt_bench.board.table import Table
 __all__ = ["COLUMNS", "csv_text", "flat_rows", "guarded", "latex", "markdown"]
 
 COLUMNS = (
-    "source", "target", "task", "version", "data_sha256", "track", "recipe", "embedded", "method", "title", "note", "role",
-    "seeds", "n", "metric", "score", "score_low", "score_high", "difference", "difference_low", "difference_high",
-    "difference_absent", "flops", "ms", "ratio_to_target", "ratio_low", "ratio_high", "latency_valid", "once_flops",
-    "once_seconds", "once_reused", "upgrade_flops", "upgrade_seconds", "upgrade_reused",
+    "source", "target", "task", "version", "data_sha256", "track", "recipe", "embedded", "method", "title", "note",
+    "role", "seeds", "n", "metric", "score", "score_low", "score_high", "difference", "difference_low",
+    "difference_high", "difference_absent", "flops", "ms", "ratio_to_target", "ratio_low", "ratio_high",
+    "latency_valid", "once_flops", "once_seconds", "once_reused", "upgrade_flops", "upgrade_seconds",
+    "upgrade_reused",
 )  # fmt: skip
 SHOWN = (
     "source",
@@ -43,11 +44,11 @@ def flat_rows(tables: Iterable[Table]) -> list[dict[str, Any]]:
             low, middle, high = row.difference or (None, None, None)
             values = (
                 table.pair.source, table.pair.target, table.task, table.version, table.data_sha256, table.track,
-                table.recipe, table.embedded, row.label, row.title, row.note, row.role, len(row.seeds), table.n, table.primary,
-                row.score, *row.score_ci95, middle, low, high, row.difference_absent, row.per_query.flops.total,
-                latency.p50_ms if latency else None, ratio[1], ratio[0], ratio[2], latency.valid if latency else None,
-                row.once.train_flops, row.once.seconds, row.once.reused, row.per_upgrade.train_flops,
-                row.per_upgrade.seconds, row.per_upgrade.reused,
+                table.recipe, table.embedded, row.label, row.title, row.note, row.role, len(row.seeds), table.n,
+                table.primary, row.score, *row.score_ci95, middle, low, high, row.difference_absent,
+                row.per_query.flops.total, latency.p50_ms if latency else None, ratio[1], ratio[0], ratio[2],
+                latency.valid if latency else None, row.once.train_flops, row.once.seconds, row.once.reused,
+                row.per_upgrade.train_flops, row.per_upgrade.seconds, row.per_upgrade.reused,
             )  # fmt: skip
             rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows

@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from prt_bench.board.table import find_records
 from prt_bench.cli.settings import Settings
 from prt_bench.errors import RequestError, did_you_mean
+from prt_bench.pins import PINS_FILE
 from prt_bench.records import ModelCard
 from prt_bench.registry import Registry
 from prt_bench.requests import suites
@@ -24,6 +25,8 @@ from prt_bench.tasks import task_spec
 __all__ = ["list_things", "show"]
 
 Rows = list[dict[str, Any]]
+SHORT = 20
+"""Longer entries of a list are shown a line each."""
 
 
 class Kind(StrEnum):
@@ -53,7 +56,7 @@ def list_things(
 ) -> None:
     """List models, pairs, tasks, suites, methods or families."""
     settings: Settings = context.obj
-    rows = LISTS[kind](Registry(settings.plugins))
+    rows = LISTS[kind](Registry(settings.plugins, settings.store / PINS_FILE))
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -82,7 +85,7 @@ def show(
 
 
 def _facts(kind: One, name: str, settings: Settings) -> dict[str, Any]:
-    registry = Registry(settings.plugins)
+    registry = Registry(settings.plugins, settings.store / PINS_FILE)
     if kind is One.model:
         return registry.card(name).model_dump(mode="json")
     if kind is One.task:
@@ -162,6 +165,18 @@ LISTS: dict[Kind, Callable[[Registry], Rows]] = {
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, dict | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return "–" if value is None else str(value)
+    """A value for people: lists and tables as lines, what is not there as a dash."""
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_line(entry)}" for key, entry in value.items() if entry is not None) or "–"
+    if isinstance(value, list | tuple):
+        texts = [_line(entry) for entry in value]
+        return ("\n" if max(map(len, texts), default=0) > SHORT else ", ").join(texts) or "–"
+    return "–" if value in (None, "") else str(value)
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, dict) and {"name", "labels"} == set(value):
+        return f"{value['name']}  ← {', '.join(value['labels'])}" if value["labels"] else str(value["name"])
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_line(entry)}" for key, entry in value.items() if entry not in (None, False, [], {}))
+    return ", ".join(map(_line, value)) if isinstance(value, list | tuple) else str(value)

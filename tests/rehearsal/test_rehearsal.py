@@ -22,7 +22,7 @@ import yaml
 from prt_bench.api import OutputSpace, Places
 from prt_bench.cli.main import invoke
 from prt_bench.meters.flops import count_training, input_shape
-from prt_bench.pins import load_pins
+from prt_bench.pins import Pins, load_pins
 from prt_bench.places import MANIFEST
 from prt_bench.recipes import published_encoder
 from prt_bench.records import ModelCard, Record, read_record
@@ -61,6 +61,7 @@ class Mirror:
 
     root: Path
     hub: HubStandIn
+    home: Path
 
     @property
     def weights(self) -> Path:
@@ -82,12 +83,12 @@ class Mirror:
 
     def fetch(self, *words: str) -> Done:
         """`prt-bench fetch` into them."""
-        return fetch(self.hub, self.root / "home", *self.places, *words)
+        return fetch(self.hub, self.home, *self.places, *words)
 
     def run(self, out: str, *words: str) -> Board:
         """`prt-bench run --offline` from them, and what it left."""
         before = len(self.hub.requests)
-        done = run(self.hub, self.root / "home", *self.places, "--out", str(self.root / out), *words)
+        done = run(self.hub, self.home, *self.places, "--out", str(self.root / out), *words)
         return Board(done, self.root / out, len(self.hub.requests) - before)
 
 
@@ -108,7 +109,9 @@ class Board:
 
     @property
     def page(self) -> str:
-        return html.unescape((self.out / "site" / "index.html").read_text(encoding="utf-8"))
+        """The page's text."""
+        marked = (self.out / "site" / "index.html").read_text(encoding="utf-8")
+        return html.unescape(re.sub(r"<[^>]+>", "", marked))
 
 
 def options(name: str, values: Any) -> list[str]:
@@ -138,7 +141,7 @@ def rows_per_class(spec: TaskSpec) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
+def mirror(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[Mirror]:
     """The hub with a stand-in for every real model, every hub task, and four published encoders."""
     root = tmp_path_factory.mktemp("mirror")
     served = root / "served"
@@ -157,7 +160,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
     commits = {f"models/{card.hub}": card.revision for card in CARDS.values() if card.revision}
     commits |= {f"datasets/{hub_source(name).repository}": hub_source(name).revision or "" for name in SPECS}
     with HubStandIn(served, commits=commits) as hub:
-        found = Mirror(root, hub)
+        found = Mirror(root, hub, home)
         found.data.mkdir()
         yield found
 
@@ -166,6 +169,12 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
 def fetched(mirror: Mirror) -> Done:
     """One `fetch --pin` of all models and tasks."""
     return mirror.fetch("--pin", *options("--pair", PAIRS), *options("--task", SPECS))
+
+
+@pytest.fixture(scope="module")
+def pins(mirror: Mirror, fetched: Done) -> Pins:
+    """What was noted of it."""
+    return load_pins(mirror.store / "pins.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +195,10 @@ def models(mirror: Mirror, fetched: Done) -> Board:
 def published(mirror: Mirror, fetched: Done) -> Board:
     """Encoders that others have tuned: fetched, then run from."""
     words = ["--recipe", "published", "--pair", PUBLISHED_PAIR, *options("--task", PUBLISHED_TASKS)]
+    words += options("--method", PUBLISHED_METHODS)
     done = mirror.fetch(*words)
     assert done.returncode == 0, done.stderr
-    return mirror.run("published", *words, *options("--method", PUBLISHED_METHODS))
+    return mirror.run("published", *words)
 
 
 # --- what is rehearsed ---
@@ -208,13 +218,13 @@ def test_all_of_it_is_fetched_in_one_command(fetched: Done) -> None:
 
 
 @pytest.mark.parametrize("alias", CARDS)
-def test_weights_come_as_they_are_served_and_are_pinned(alias: str, mirror: Mirror, fetched: Done) -> None:
+def test_weights_come_as_they_are_served_and_are_pinned(alias: str, mirror: Mirror, fetched: Done, pins: Pins) -> None:
     card = CARDS[alias]
     assert card.hub is not None
     assert card.file is not None
     here, served = mirror.weights / card.hub, mirror.root / "served" / "models" / card.hub
     assert (here / card.file).read_bytes() == (served / card.file).read_bytes()
-    pin = load_pins(mirror.store / "pins.yaml").models[card.hub]
+    pin = pins.models[card.hub]
     assert re.fullmatch("[0-9a-f]{40}", pin.revision)
     assert pin.revision == mirror.hub.commit("models", card.hub)
     assert pin.files[card.file] == sha256(served / card.file)
@@ -223,7 +233,7 @@ def test_weights_come_as_they_are_served_and_are_pinned(alias: str, mirror: Mirr
 
 
 @pytest.mark.parametrize("task", SPECS)
-def test_data_comes_as_it_is_served_and_is_pinned(task: str, mirror: Mirror, fetched: Done) -> None:
+def test_data_comes_as_it_is_served_and_is_pinned(task: str, mirror: Mirror, fetched: Done, pins: Pins) -> None:
     source = hub_source(task)
     here, served = mirror.data / source.repository, mirror.root / "served" / "datasets" / source.repository
     names = sorted(path.relative_to(served).as_posix() for path in served.rglob("*") if path.is_file())
@@ -231,7 +241,7 @@ def test_data_comes_as_it_is_served_and_is_pinned(task: str, mirror: Mirror, fet
         [*names, MANIFEST]
     )
     assert all((here / name).read_bytes() == (served / name).read_bytes() for name in names)
-    pin = load_pins(mirror.store / "pins.yaml").datasets[source.repository]
+    pin = pins.datasets[source.repository]
     assert re.fullmatch("[0-9a-f]{40}", pin.revision)
     assert pin.revision == mirror.hub.commit("datasets", source.repository)
     assert source.revision in (None, pin.revision)
@@ -321,7 +331,7 @@ def test_a_task_goes_from_the_hub_to_the_board(task: str, mirror: Mirror, paper:
         assert record.cost.once.examples == 8
         assert record.cell.recipe["vitb16-laion"]["random_resized_crop"] == [0.9, 1.0]
     assert task in paper.page
-    assert PAPER_PAIR in paper.page.replace(" → ", ":")
+    assert PAPER_PAIR.replace(":", " → ") in paper.page
 
 
 @pytest.mark.parametrize("task", SPECS)
@@ -365,12 +375,12 @@ def test_the_run_of_all_models_holds_without_a_single_request(models: Board) -> 
 
 
 @pytest.mark.parametrize("alias", CARDS)
-def test_a_model_goes_from_the_hub_to_the_board(alias: str, mirror: Mirror, models: Board) -> None:
+def test_a_model_goes_from_the_hub_to_the_board(alias: str, mirror: Mirror, pins: Pins, models: Board) -> None:
     pair = next(pair for pair in PAIRS if alias in pair.split(":"))
     found = models.records(pair, MODEL_TASK)
     assert {method: record.status for method, (record, _) in found.items()} == dict.fromkeys(MODEL_METHODS, "ok")
     own = sha256(mirror.weights / str(CARDS[alias].hub) / str(CARDS[alias].file))
-    pin = load_pins(mirror.store / "pins.yaml").models[str(CARDS[alias].hub)]
+    pin = pins.models[str(CARDS[alias].hub)]
     for record, _ in found.values():
         origin = record.provenance.models[alias]
         assert (origin.sha256, origin.revision) == (own, pin.revision)
@@ -385,7 +395,7 @@ def test_a_model_goes_from_the_hub_to_the_board(alias: str, mirror: Mirror, mode
     shape = record.cost.per_query.shape["input"]
     if target:
         assert shape == [3, CARDS[alias].image_size, CARDS[alias].image_size]
-    assert alias in models.page
+    assert pair.replace(":", " → ") in models.page
 
 
 def test_models_that_differ_give_different_heads(models: Board) -> None:

@@ -1,0 +1,13 @@
+"""What all rehearsals share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home for the hub's library and for compiled modules, in the processes that the rehearsals start."""
+    return tmp_path_factory.mktemp("home")
