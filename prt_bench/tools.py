@@ -195,7 +195,8 @@ class LiveTools(Toolbox):
         network = self._networks.get(model)
         path = find_encoder(encoder, self._places)
         family = self._networks.registry.family(model.card)
-        tensors = family.published_weights(model.card, network, path)
+        # What the file lacks was not tuned: the artifact is whole, as one of the training loop's is.
+        tensors = {**self.weights(model), **family.published_weights(model.card, network, path)}
         seen = None if encoder.steps is None or encoder.batch_size is None else encoder.steps * encoder.batch_size
         manifest = {
             "model": model.card.alias,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,7 +104,9 @@ def test_the_hub_tells_what_a_repository_holds_and_under_which_terms(hub: HubSta
 def test_what_the_hub_does_not_have_is_said_in_one_line(
     hub: HubStandIn, repository: str, revision: str | None, reason: str
 ) -> None:
-    with pytest.raises(RequestError, match=rf"model {repository}: cannot be fetched \({reason}.*not there under") as why:
+    with pytest.raises(
+        RequestError, match=rf"model {repository}: cannot be fetched \({reason}.*not there under"
+    ) as why:
         look_up("model", repository, revision)
     assert "\n" not in str(why.value)
 
@@ -201,7 +203,7 @@ def test_a_file_that_was_damaged_on_disk_is_not_taken_for_whole(hub: HubStandIn,
     assert sha256(folder / WEIGHTS) == sha256(root / "models" / MODEL / WEIGHTS)
 
 
-def stop_after(size: int) -> object:
+def stop_after(size: int) -> Callable[[str, int, int], None]:
     """Progress at which somebody presses Ctrl-C once so many bytes have come."""
 
     def report(title: str, done: int, total: int) -> None:
@@ -214,7 +216,7 @@ def stop_after(size: int) -> object:
 def test_a_download_that_was_stopped_goes_on_where_it_was(hub: HubStandIn, root: Path, folder: Path) -> None:
     found = look_up("model", MODEL, None)
     with pytest.raises(KeyboardInterrupt):
-        download(found, (WEIGHTS,), folder, None, stop_after(4 * CHUNK))  # type: ignore[arg-type]
+        download(found, (WEIGHTS,), folder, None, stop_after(4 * CHUNK))
     assert manifest(folder) is None
     assert not (folder / WEIGHTS).exists()
     (partial,) = (path for path in folder.iterdir() if WEIGHTS in path.name)
@@ -241,7 +243,7 @@ def test_a_connection_that_breaks_is_taken_up_in_the_same_call(hub: HubStandIn, 
 
 def test_a_part_of_another_commit_is_not_gone_on_with(hub: HubStandIn, root: Path, folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        download(look_up("model", MODEL, None), (WEIGHTS,), folder, None, stop_after(4 * CHUNK))  # type: ignore[arg-type]
+        download(look_up("model", MODEL, None), (WEIGHTS,), folder, None, stop_after(4 * CHUNK))
     original = root / "models" / MODEL / WEIGHTS
     original.write_bytes(b"\0" + np.random.default_rng(1).bytes(SIZE))
     download(look_up("model", MODEL, None), (WEIGHTS,), folder, None, quiet)
@@ -252,7 +254,7 @@ def test_a_part_of_another_commit_is_not_gone_on_with(hub: HubStandIn, root: Pat
 def test_a_part_that_is_not_the_files_is_refused_and_not_met_again(hub: HubStandIn, root: Path, folder: Path) -> None:
     found = look_up("model", MODEL, None)
     with pytest.raises(KeyboardInterrupt):
-        download(found, (WEIGHTS,), folder, None, stop_after(4 * CHUNK))  # type: ignore[arg-type]
+        download(found, (WEIGHTS,), folder, None, stop_after(4 * CHUNK))
     (partial,) = (path for path in folder.iterdir() if WEIGHTS in path.name)
     partial.write_bytes(b"other bytes")
     with pytest.raises(RequestError, match="its digest differs"):

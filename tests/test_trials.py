@@ -108,9 +108,7 @@ def bounds(draw: st.DrawFn) -> tuple[float, float]:
     return low, high
 
 
-SEARCHES = st.builds(
-    Search, trials=st.integers(1, 8), learning_rate=bounds(), steps=bounds(), strength=bounds()
-)
+SEARCHES = st.builds(Search, trials=st.integers(1, 8), learning_rate=bounds(), steps=bounds(), strength=bounds())
 RECIPES = st.builds(
     Recipe,
     steps=st.integers(0, 5000),

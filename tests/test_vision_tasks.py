@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+import yaml
+from pydantic import ValidationError
 
 from prt_bench.files import digest
 from prt_bench.registry import Registry
@@ -275,3 +279,19 @@ def test_every_published_encoder_is_of_a_shipped_task_and_was_worth_tuning() -> 
         assert encoder.task in FACTS
         assert encoder.untuned is not None
         assert encoder.untuned < encoder.tuned < 1
+
+
+@pytest.mark.parametrize("name", sorted(FACTS))
+def test_two_names_that_are_swapped_are_refused(name: str) -> None:
+    """Names lie among their own labels, so a name under another class's labels shows, whichever two it is."""
+    path = REGISTRY.task_files()[name]
+    whole = yaml.safe_load(path.read_text())
+    count = len(whole["classes"])
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        swapped = copy.deepcopy(whole)
+        first, second = generator.choice(count, 2, replace=False).tolist()
+        one, other = swapped["classes"][first], swapped["classes"][second]
+        one["name"], other["name"] = other["name"], one["name"]
+        with pytest.raises(ValidationError, match="are the two swapped"):
+            TaskSpec.model_validate(swapped)

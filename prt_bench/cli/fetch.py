@@ -92,19 +92,17 @@ def fetch_needs(found: Sequence[Need], registry: Registry, console: Console, pin
 def needs_table(found: Sequence[Need]) -> RichTable:
     """What a run stands on: where it comes from, how large it is, under which terms."""
     table = RichTable(title="weights and data", title_justify="left")
-    table.add_column("what", overflow="fold", min_width=18)
-    table.add_column("on the hub", overflow="fold")
-    for name, justify in (("size, about", "right"), ("licence", "left"), ("gated", "left"), ("state", "left")):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("what, and where it is on the hub", overflow="fold", ratio=5)
+    table.add_column("size, about", justify="right", no_wrap=True)
+    table.add_column("terms", ratio=2)
+    table.add_column("state", no_wrap=True)
     for need in found:
         state = "at hand" if need.at_hand else "to fetch"
         table.add_row(
-            escape(need.what),
-            escape(need.repository),
+            f"{escape(need.what)}\n  {escape(need.repository)}",
             "not known" if need.size_bytes is None else in_bytes(need.size_bytes),
-            escape(need.licence),
-            "yes" if need.gated else "no",
-            state if need.verified else f"{state}, not pinned",
+            escape(need.licence) + (", gated" if need.gated else ""),
+            state if need.verified else f"{state}\nnot pinned",
         )
     return table
 
