@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.models import file_sha256
 from prt_bench.pins import Pin
-from prt_bench.places import manifest, write_manifest
+from prt_bench.places import UNFINISHED, manifest, write_manifest
 
 __all__ = ["Remote", "RemoteFile", "download", "look_up"]
 
@@ -68,6 +69,8 @@ def look_up(kind: Kind, repository: str, revision: str | None) -> Remote:
     """
     from huggingface_hub import HfApi
 
+    # The library tells of every retry; what could not be had is said once.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         info: Any = HfApi().repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
     except Exception as error:  # noqa: BLE001 - the hub's, http's and the system's errors; each is one line for a user
@@ -92,6 +95,9 @@ def download(remote: Remote, patterns: Sequence[str], folder: Path, pin: Pin | N
     """
     known = manifest(folder)
     whole = {file["name"] for file in known["files"]} if known and known["revision"] == remote.revision else set()
+    if remote.kind == "dataset":
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / UNFINISHED).touch()
     described = []
     for file in remote.chosen(patterns):
         path = folder / file.name

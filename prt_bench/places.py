@@ -20,6 +20,7 @@ from prt_bench.task_spec import HubSource, PublishedEncoder
 
 __all__ = [
     "MANIFEST",
+    "UNFINISHED",
     "FoundData",
     "find_data",
     "find_encoder",
@@ -31,6 +32,9 @@ __all__ = [
 
 MANIFEST = ".prt-bench.json"
 """Beside fetched files: revision, and size and digest of each. Written last, so it says that all of them are there."""
+
+UNFINISHED = ".prt-bench.unfinished"
+"""There from the first file of a fetch until the manifest is written."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def find_data(task: str, source: HubSource, data_dir: Path | None, store: Store)
         if not data_dir.is_dir():
             raise RequestError(f"--data-dir {data_dir}: no such folder")
         for folder, image_folder in ((data_dir / task, True), (data_dir / source.repository, False)):
-            if folder.is_dir():
+            if folder.is_dir() and not (folder / UNFINISHED).exists():
                 return FoundData(folder, image_folder, own=True)
             tried.append(str(folder))
     fetched = store.root / "data" / source.repository
@@ -124,3 +128,4 @@ def write_manifest(folder: Path, repository: str, revision: str, files: Sequence
     """Say that a folder holds these files, whole, of this commit."""
     value = {"repository": repository, "revision": revision, "files": list(files)}
     write_atomically(folder / MANIFEST, json.dumps(value, indent=1) + "\n")
+    (folder / UNFINISHED).unlink(missing_ok=True)

@@ -99,13 +99,16 @@ def choice(request: RunRequest, registry: Registry) -> Suite:
         raise RequestError(f"unknown suite {name!r}{did_you_mean(name, known.suites)}")
     suite = known.suites[name] if name else Suite(title="", tasks=(), methods=())
     own_tasks = request.tasks or request.data
+    recipe = request.recipe or suite.recipe
+    # Every published encoder was tuned once.
+    seeds = 1 if recipe == PUBLISHED else suite.seeds
     chosen = Suite(
         title=suite.title,
         pairs=request.pairs or suite.pairs,
         tasks=request.tasks if own_tasks else suite.tasks,
         methods=request.methods or suite.methods,
-        seeds=suite.seeds if request.seeds is None else request.seeds,
-        recipe=request.recipe or suite.recipe,
+        seeds=seeds if request.seeds is None else request.seeds,
+        recipe=recipe,
     )
     if not chosen.pairs:
         raise RequestError(f"suite {name} names no pair; add --pair SOURCE:TARGET")

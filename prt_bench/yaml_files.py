@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,11 +27,18 @@ def load_yaml(path: Path, schema: type[Schema]) -> Schema:
     """
     try:
         size = path.stat().st_size
+        if size > LARGEST_BYTES:
+            raise RequestError(f"{path}: {size} bytes is more than a task file may have ({LARGEST_BYTES})")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: cannot be read ({error})") from None
-    if size > LARGEST_BYTES:
-        raise RequestError(f"{path}: {size} bytes is more than a task file may have ({LARGEST_BYTES})")
+    value: Schema = _parsed(path, text, schema)
+    return value
+
+
+@lru_cache(maxsize=256)
+def _parsed(path: Path, text: str, schema: type[Schema]) -> Schema:
+    """The same text is parsed once: what a strict schema holds cannot be changed."""
     try:
         _refuse_aliases(path, text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)

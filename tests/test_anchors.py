@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prt_bench.anchors import TOLERANCE, Anchor, Comparison, anchor_of, compare, refuse, swapped_classes
-from prt_bench.api import OutputSpace
+from prt_bench.api import OutputSpace, Places
 from prt_bench.errors import CellError, RequestError
 from prt_bench.models import model_for
 from prt_bench.records import Metric
 from prt_bench.registry import Registry
 from prt_bench.tasks import Task, TaskSource, load_own
-from tests.conftest import TARGET, Bench, Places, quiet
+from tests.conftest import TARGET, Bench, quiet
 
 DIGITS = yaml.safe_load(Registry().task_files()["digits"].read_text(encoding="utf-8"))
 MakeTask = Callable[..., Task]
@@ -153,6 +153,16 @@ def test_an_anchor_with_its_own_prompts_and_names_is_measured_with_them(bench: B
     assert (anchor.metric, anchor.score, anchor.source) == ("mean_per_class", 0.5, "their table")
     own = own_task(anchors=anchors)
     assert anchor_of(own, model_for(TARGET, own.space, bench.registry, Places())).model.space == own.space
+
+
+def test_a_score_is_held_to_the_published_metric(bench: Bench, own_task: MakeTask) -> None:
+    task = own_task(anchors={"source": "their table", "metric": "mean_per_class", "scores": {TARGET: 0.5}})
+    found = compared(bench, task)
+    test = task.roles["test"]
+    right = bench.networks.outputs(found.anchor.model, test).logits.argmax(-1).numpy() == test.labels
+    by_hand = np.mean([right[test.labels == label].mean() for label in range(10)])
+    assert found.measured.value == pytest.approx(by_hand)
+    assert abs(found.measured.value - right.mean()) > 1e-6, "the two metrics differ here"
 
 
 def test_an_anchors_names_decide_what_is_measured(bench: Bench, own_task: MakeTask) -> None:

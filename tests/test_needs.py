@@ -33,8 +33,7 @@ licence: MIT
 
 def asked(tmp_path: Path, own_folders: bool = False, pinned: bool = False, **words: Any) -> dict[str, Need]:
     """Repository → need."""
-    words = {"methods": ("zero-shot",), "store": tmp_path / "store"} | words
-    request = RunRequest(**words)
+    request = RunRequest(**{"methods": ("zero-shot",), "store": tmp_path / "store", **words})
     registry = Registry((), request.pins if pinned else None)
     found = needs(request, choice(request, registry), registry, own_folders)
     assert len({(need.kind, need.repository) for need in found}) == len(found), "each is named once"
@@ -53,7 +52,7 @@ def put(path: Path) -> None:
 
 
 def pin(tmp_path: Path, kind: str, repository: str, file: str) -> None:
-    facts = {"size_bytes": 1, "licence": "mit", "gated": False, "checked": "2026-01-31"}
+    facts: dict[str, Any] = {"size_bytes": 1, "licence": "mit", "gated": False, "checked": "2026-01-31"}
     one = Pin(revision="c" * 40, files={file: "d" * 64}, **facts)
     write_pin(tmp_path / "store" / "pins.yaml", kind, repository, one)
 
@@ -123,7 +122,7 @@ def test_an_own_image_folder_needs_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["store/weights/" + LAION, "mine/vitb32-laion", "mine/" + LAION])
 def test_weights_are_at_hand_wherever_they_are_found(tmp_path: Path, place: str) -> None:
-    words = {"pairs": (REAL,), "tasks": ("digits",), "weights_dir": tmp_path / "mine"}
+    words: dict[str, Any] = {"pairs": (REAL,), "tasks": ("digits",), "weights_dir": tmp_path / "mine"}
     assert not asked(tmp_path, **words)[LAION].at_hand
     put(tmp_path / place / FILE)
     found = asked(tmp_path, **words)
@@ -182,6 +181,8 @@ def test_the_published_recipe_needs_an_encoder_of_both_models_on_each_task(tmp_p
     found = asked(tmp_path, recipe="published", **words)
     tuned = {name: need for name, need in found.items() if "tanganke/clip" in name}
     assert set(tuned) == {f"tanganke/clip-vit-base-patch{side}_dtd" for side in (16, 32)}
+    suite = asked(tmp_path, suite="published", **words)
+    assert {name for name in suite if "tanganke/clip" in name} == set(tuned), "whoever names the recipe"
     one = tuned["tanganke/clip-vit-base-patch32_dtd"]
     assert (one.what, one.files, one.licence) == ("vitb32-openai tuned on dtd", ("model.safetensors",), "not stated")
     assert (one.kind, one.at_hand, one.verified, one.size_bytes) == ("model", False, False, 349823000)

@@ -81,7 +81,7 @@ def test_a_published_encoder_is_looked_for_by_its_repository_alone(places: Place
     put(tmp_path / "mine" / "vitb32-openai" / "model.safetensors")
     with pytest.raises(MissingError) as caught:
         find_encoder(ENCODER, places)
-    mine, store = (folder / "org" / "tuned" / "model.safetensors" for folder in (places.weights_dir, places.cache))
+    mine, store = (tmp_path / folder / "org" / "tuned" / "model.safetensors" for folder in ("mine", "store/weights"))
     for text in (str(mine), str(store), "--recipe published --pair vitb32-openai:vitb32-openai --task pets"):
         assert text in str(caught.value)
     put(store)
@@ -129,7 +129,7 @@ def test_missing_data_is_named_with_all_places_and_the_ways_out(tmp_path: Path) 
 
 
 def test_a_data_folder_that_is_not_there_is_a_mistake_and_not_missing_data(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="--data-dir .*no such folder") as caught:
+    with pytest.raises(RequestError, match=r"--data-dir .*no such folder") as caught:
         find_data("pets", SOURCE, tmp_path / "nowhere", Store(tmp_path / "store"))
     assert not isinstance(caught.value, MissingError), "a plan must not go on as if it could be fetched"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,10 @@ RECIPES = "recipes:\n  plain: {steps: 1, batch_size: 1, learning_rate: 1.0, warm
 
 
 @pytest.fixture
-def elsewhere(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def elsewhere(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of task files that is the only one installed."""
     monkeypatch.setattr(Registry, "task_folders", lambda self: iter([tmp_path]))
-    yield tmp_path
+    return tmp_path
 
 
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.repository)

@@ -38,7 +38,7 @@ source: {kind: builtin, name: digits}
 roles:
   train: {split: train, per_class: 4, size: 40}
   validation: {split: train, per_class: 4, size: 40}
-  test: {split: test, size: 797}
+  test: {split: test, per_class: 10, size: 100}
 classes:
   - {name: zero, labels: ["0"]}
   - {name: one, labels: ["1"]}

@@ -24,6 +24,7 @@ from prt_bench.pins import Pin, write_pin
 from prt_bench.places import manifest
 from prt_bench.registry import Registry
 from prt_bench.requests import choice
+from prt_bench.store import writable
 
 __all__ = ["fetch", "fetch_needs", "needs_table"]
 
@@ -47,6 +48,9 @@ def fetch(
     settings: Settings = context.obj
     if settings.offline:
         raise RequestError("--offline: fetch needs the network")
+    for folder, option in ((settings.weights_dir, "--weights-dir"), (settings.data_dir, "--data-dir")):
+        if folder is not None:
+            writable(folder, option)
     request = selection.request_of(settings, pair, suite, task, method, data, recipe=recipe)
     registry = Registry(request.plugins, request.pins)
     found = needs(request, choice(request, registry), registry, own_folders=True)

@@ -32,6 +32,8 @@ def print_outlook(request: RunRequest, found: Sequence[Need], console: Console, 
     with Show(stderr) as show:
         plan = make_plan(request.model_copy(update={"assume": True}), show.progress)
     console.print(_plan_table(plan))
+    labels = dict.fromkeys(planned.method.label for planned in plan.cells)
+    console.print(f"methods: {', '.join(labels)}", markup=False, highlight=False, soft_wrap=True)
     if found:
         console.print(needs_table(found))
     if not plan.missing:
@@ -44,22 +46,20 @@ def print_outlook(request: RunRequest, found: Sequence[Need], console: Console, 
 
 def _plan_table(plan: Plan) -> RichTable:
     table = RichTable(title="plan", title_justify="left")
-    for name in ("pair", "task", "version", "methods"):
+    for name in ("pair", "task", "version"):
         table.add_column(name, overflow="fold")
-    for name in ("seeds", "cells", "to do"):
+    for name in ("methods", "seeds", "cells", "to do"):
         table.add_column(name, justify="right")
     missing = {id(planned) for planned in plan.missing}
     groups: dict[tuple[str, str], list[PlannedCell]] = {}
     for planned in plan.cells:
         groups.setdefault(planned.group, []).append(planned)
     for (pair, task), cells in groups.items():
-        labels = ", ".join(dict.fromkeys(planned.method.label for planned in cells))
+        methods = {planned.method.label for planned in cells}
         seeds = {planned.cell.seed for planned in cells}
         todo = sum(id(planned) in missing for planned in cells)
-        version = cells[0].task.version
-        table.add_row(
-            escape(pair), escape(task), escape(version), escape(labels), str(len(seeds)), str(len(cells)), str(todo)
-        )
+        counts = (len(methods), len(seeds), len(cells), todo)
+        table.add_row(escape(pair), escape(task), escape(cells[0].task.version), *map(str, counts))
     return table
 
 

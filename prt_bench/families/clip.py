@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -33,6 +34,7 @@ LOCAL_CONFIG = "open_clip_config.json"
 LOCAL_DIR = "local-dir"
 EQUAL_HEADS = 1e-6
 QUICK_GELU = "quick_gelu"
+KEPT_MODELS = 2
 
 
 class Cards(Strict):
@@ -45,6 +47,9 @@ class ClipFamily(Family):
     """open_clip models: any architecture and weights that it can build."""
 
     name = "clip"
+
+    def __init__(self) -> None:
+        self._loaded: OrderedDict[str, Any] = OrderedDict()
 
     def cards(self) -> Sequence[ModelCard]:
         real = load_yaml(Path(str(files("prt_bench.families"))) / "clip.yaml", Cards).models
@@ -71,7 +76,7 @@ class ClipFamily(Family):
 
         from prt_bench.families.clip_classifier import ClipClassifier, zero_shot_head
 
-        clip = _create(card, weights, places)
+        clip = self._clip(card, places) if weights == "real" else _create(card, weights, places)
         if weights == "real":
             path = _head_path(card, space, places)
             head = _known_head(path)
@@ -94,6 +99,16 @@ class ClipFamily(Family):
             preprocessing=preprocessing,
             head_sha256=None if weights == "meta" else hashlib.sha256(head.numpy().tobytes()).hexdigest(),
         )
+
+    def _clip(self, card: ModelCard, places: Places) -> Any:
+        """Both towers; the last two models stay loaded, since every task builds its head on the same ones."""
+        key = digest([card.model_dump(), [file_sha256(path) for path in self.weight_files(card, places)]])
+        if key not in self._loaded:
+            self._loaded[key] = _create(card, "real", places)
+        self._loaded.move_to_end(key)
+        while len(self._loaded) > KEPT_MODELS:
+            self._loaded.popitem(last=False)
+        return self._loaded[key]
 
 
 def _embedded_folder() -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, flop_registry
 
 from prt_bench.api import Network
 from prt_bench.records import Flops
@@ -21,13 +21,13 @@ NEGLIGIBLE = frozenset(
     """
     _adaptive_avg_pool2d _adaptive_avg_pool2d_backward _log_softmax _log_softmax_backward_data
     _native_batch_norm_legit _native_batch_norm_legit_no_training _safe_softmax _softmax _softmax_backward_data
-    _to_copy _unsafe_view add_ alias amax arange argmax as_strided avg_pool2d avg_pool2d_backward cat clone
+    _to_copy _unsafe_view add_ alias amax arange argmax as_strided as_strided_ avg_pool2d avg_pool2d_backward cat clone
     constant_pad_nd copy_ cudnn_batch_norm detach embedding empty empty_like expand fill_ full full_like gather
     gelu_backward index index_select lift_fresh linalg_vector_norm logsumexp masked_fill masked_fill_ max
     max_pool2d_with_indices max_pool2d_with_indices_backward mean native_batch_norm native_batch_norm_backward
     native_dropout native_group_norm native_group_norm_backward native_layer_norm native_layer_norm_backward
-    new_empty new_zeros nll_loss_backward nll_loss_forward ones ones_like permute repeat scalar_tensor scatter
-    select select_backward slice slice_backward split split_with_sizes squeeze stack std sum t
+    new_empty new_empty_strided new_zeros nll_loss_backward nll_loss_forward ones ones_like permute repeat
+    scalar_tensor scatter select select_backward slice slice_backward split split_with_sizes squeeze stack std sum t
     threshold_backward topk transpose unbind unsqueeze upsample_bicubic2d var var_mean view zero_ zeros
     zeros_like
     """.split()  # noqa: SIM905 - a list of words reads best as words
@@ -65,9 +65,33 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+Shape = Sequence[int]
+
+
+def _convolution_backward(
+    gradient: Shape,
+    inputs: Shape,
+    weight: Shape,
+    bias: Shape | None,
+    stride: Shape,
+    padding: Shape,
+    dilation: Shape,
+    transposed: bool,
+    output_padding: Shape,
+    groups: int,
+    wanted: Sequence[bool],
+    **_: Any,
+) -> int:
+    """The gradients of inputs and of weights cost one forward pass each; PyTorch's own formula forgets groups."""
+    return int(conv_flop_count(list(inputs), list(weight), list(gradient), transposed)) * sum(wanted[:2])
+
+
+OWN_FORMULAS = {torch.ops.aten.convolution_backward: _convolution_backward}
+
+
 def counted(run: Callable[[], object]) -> Count:
     """Count whatever `run` does."""
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=OWN_FORMULAS)
     watch = _Watch()
     with counter, watch:
         run()

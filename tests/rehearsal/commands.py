@@ -21,7 +21,7 @@ from functools import partial
 import prt_bench.cli.run as command
 from prt_bench.cli.main import invoke
 
-command.RunOptions = partial(command.RunOptions, batch_sizes=(1,), session_seconds=0.2)
+command.RunOptions = partial(command.RunOptions, batch_sizes=(1,), session_seconds=0.02)
 code = invoke(sys.argv[1:])
 print("largest process:", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, file=sys.stderr)
 sys.exit(code)
@@ -47,11 +47,17 @@ def fetch(hub: HubStandIn, home: Path, *words: str, impatient: bool = False) -> 
 
 
 def run(
-    hub: HubStandIn, home: Path, *words: str, recipe: Mapping[str, float] = SHORT, reduced: bool = True
+    hub: HubStandIn,
+    home: Path,
+    *words: str,
+    recipe: Mapping[str, float] = SHORT,
+    reduced: bool = True,
+    threads: int | None = None,
 ) -> Done:
     """`prt-bench run --offline`, with short recipes and, `reduced`, small architectures; the hub could be asked."""
     more = {"HF_HUB_OFFLINE": "1", "REHEARSAL_RECIPE": json.dumps(dict(recipe))}
     more |= {"REHEARSAL_REDUCED": "1"} if reduced else {}
+    more |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
     return _call([COMMAND, "run", "--offline", "--plugin", str(PLUGIN), *words], hub.environment(home) | more, home)
 
 

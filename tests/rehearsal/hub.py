@@ -78,7 +78,7 @@ class HubStandIn(AbstractContextManager["HubStandIn"]):
         """The connection is closed after so many bytes of a body, the first `cuts` times that a file is asked for."""
         self.cuts = cuts
         self.commits = dict(commits or {})
-        """Repositories `{models,datasets}/ORG/NAME` whose commit is this, whatever they hold: those a task file pins."""
+        """Repositories `{models,datasets}/ORG/NAME` whose commit is this, whatever they hold: as task files pin."""
         self.requests: list[Request] = []
         self._cut: Counter[str] = Counter()
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import prt_bench.plan as plan
 from prt_bench.api import Artifact, Composition, Method, MethodCard, Model, WeightedSum
+from prt_bench.recipes import recipe_for
 from prt_bench.registry import Registry
 from prt_bench.task_spec import Recipe, TaskSpec
 
@@ -37,12 +38,9 @@ def _register() -> None:
     stand_ins.register_reduced()
 
 
-_recipe_for = plan.recipe_for
-
-
 def _short(task: TaskSpec, name: str, registry: Registry) -> Recipe:
     change = json.loads(os.environ.get("REHEARSAL_RECIPE", "{}"))
-    return _recipe_for(task, name, registry).model_copy(update=change)
+    return recipe_for(task, name, registry).model_copy(update=change)
 
 
 plan.recipe_for = _short  # type: ignore[attr-defined]

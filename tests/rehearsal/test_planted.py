@@ -172,9 +172,7 @@ def test_a_file_that_is_missing_is_named(fetching: Fetch, tmp_path: Path) -> Non
     assert f"{HUB}: no file {FILE} at {COMMIT[:12]}" in refusal(fetching())
 
 
-def test_other_bytes_at_a_pinned_commit_are_refused_and_removed(
-    fetching: Fetch, here: Path, tmp_path: Path
-) -> None:
+def test_other_bytes_at_a_pinned_commit_are_refused_and_removed(fetching: Fetch, here: Path, tmp_path: Path) -> None:
     assert fetching("--pin").returncode == 0
     pin = load_pins(tmp_path / "store" / "pins.yaml").models[HUB]
     assert pin.revision == COMMIT
@@ -290,9 +288,7 @@ def test_a_class_list_with_two_names_swapped_is_refused_by_name(name: str, tmp_p
     assert all(repr(one) in str(caught.value) for one in names)
 
 
-def test_a_run_with_such_a_class_list_ends_before_any_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_with_such_a_class_list_ends_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     value, names = crossed(TASK)
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(value), encoding="utf-8")

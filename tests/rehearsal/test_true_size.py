@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from prt_bench.api import OutputSpace, Places
+from prt_bench.meters.flops import count_forward, count_training, input_shape
 from prt_bench.records import Record, read_record
 from prt_bench.registry import Registry
 from tests.rehearsal.commands import Done, run
@@ -21,6 +22,16 @@ from tests.rehearsal.hub import HubStandIn
 
 SOURCE, TARGET = "vitb16-laion", "vitl14-openai"
 SOURCE_FLOPS, TARGET_FLOPS = 35.127e9, 162.026e9
+FORWARD = {
+    "rn50-openai": 12.223e9,
+    "rn101-openai": 19.543e9,
+    "convnextb-laion": 30.708e9,
+    "convnextbw-laion2b": 40.109e9,
+    "vitb32-laion": 8.818e9,
+    "vitb16-laion": SOURCE_FLOPS,
+    "vitl14-openai": TARGET_FLOPS,
+}
+"""One of each shape of image tower, as open_clip's profile has it."""
 LARGEST_BYTES = 8 * 1000**3
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent.parent
 WRITE = """
@@ -45,7 +56,7 @@ class TrueSize:
 
 
 @pytest.fixture(scope="module")
-def true_size(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[TrueSize]:
+def true_size(tmp_path_factory: pytest.TempPathFactory, home: Path) -> TrueSize:
     """EFT, one step of two pictures, on a few pictures of two classes; weights are removed afterwards."""
     root = tmp_path_factory.mktemp("true-size")
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(home / "compiled")}
@@ -72,7 +83,7 @@ def true_size(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[
         (root / "models" / str(card.hub) / str(card.file)).unlink()
     for artifact in (root / "store").rglob("*.safetensors"):
         artifact.unlink()
-    yield TrueSize(done, read_record(path))
+    return TrueSize(done, read_record(path))
 
 
 def test_the_run_holds(true_size: TrueSize) -> None:
@@ -89,6 +100,17 @@ def test_operations_are_those_of_the_published_architectures(true_size: TrueSize
     assert flops.total == pytest.approx(TARGET_FLOPS + 2 * SOURCE_FLOPS, rel=1e-3)
     assert flops.uncounted_ops == []
     assert true_size.record.cost.once.train_flops == pytest.approx(2 * 3 * SOURCE_FLOPS, rel=2e-2)
+
+
+@pytest.mark.parametrize("alias", FORWARD)
+def test_a_training_pass_counts_three_times_a_published_forward_pass(alias: str) -> None:
+    registry, space = Registry(), OutputSpace(("cat", "dog"), ("a photo of a {}.",))
+    card = registry.card(alias)
+    network = registry.family(card).build(card, space, "meta", Places())
+    forward, both = (count(network, input_shape(network)) for count in (count_forward, count_training))
+    assert forward.flops == pytest.approx(FORWARD[alias], rel=1e-3)
+    assert both.flops == pytest.approx(3 * FORWARD[alias], rel=3e-2)
+    assert (forward.uncounted, both.uncounted) == ((), ())
 
 
 def test_it_fits_into_the_memory_of_a_small_machine(true_size: TrueSize) -> None:
