@@ -66,9 +66,11 @@ def estimate(plan: Plan, cells: Sequence[PlannedCell], networks: Networks) -> Es
                 reason = f"{planned.title} ({error})"
                 (found.skipped if type(error).__name__ == SKIP else found.unknown).append(reason)
             else:
-                images = len(planned.task.roles["test"]) + len(planned.task.roles["validation"])
+                test = len(planned.task.roles["test"])
+                images = min(test, planned.cell.limit or test) + len(planned.task.roles["validation"])
                 for model in composition.members.values():
                     reads[model.key, planned.task.name] = (model, images)
+    found.unknown, found.skipped = list(dict.fromkeys(found.unknown)), list(dict.fromkeys(found.skipped))
     missing = {key: text for key, text in asked.items() if not plan.store.path("artifacts", key).is_file()}
     found.trainings = [str(training) for training in missing.values()]
     found.reused = len(asked) - len(missing)

@@ -94,14 +94,14 @@ def download(remote: Remote, patterns: Sequence[str], folder: Path, pin: Pin | N
         RequestError: a file cannot be had, or its digest is not the hub's or not the pinned one.
     """
     known = manifest(folder)
-    whole = {file["name"] for file in known["files"]} if known and known["revision"] == remote.revision else set()
+    kept = {file["name"]: file for file in known["files"]} if known and known["revision"] == remote.revision else {}
     if remote.kind == "dataset":
         folder.mkdir(parents=True, exist_ok=True)
         (folder / UNFINISHED).touch()
     described = []
     for file in remote.chosen(patterns):
         path = folder / file.name
-        if not (file.name in whole and path.is_file() and path.stat().st_size == file.size):
+        if not (path.is_file() and _as_described(path, file)):
             _bring(remote, file, path, report)
         sha256 = file_sha256(path)
         pinned = pin.files.get(file.name) if pin else None
@@ -111,7 +111,8 @@ def download(remote: Remote, patterns: Sequence[str], folder: Path, pin: Pin | N
                 f"{remote.repository}/{file.name}: digest {sha256[:12]}… where {str(pinned)[:12]}… is pinned; removed"
             )
         described.append({"name": file.name, "size": file.size, "sha256": sha256})
-    write_manifest(folder, remote.repository, remote.revision, described)
+    also = [file for name, file in kept.items() if name not in {one["name"] for one in described}]
+    write_manifest(folder, remote.repository, remote.revision, [*described, *also])
     return [str(file["name"]) for file in described]
 
 

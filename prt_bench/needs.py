@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prt_bench.errors import MissingError
@@ -59,7 +59,11 @@ def needs(request: RunRequest, chosen: Suite, registry: Registry, own_folders: b
     into = Into(request.places.cache, request.store / "data")
     if own_folders:
         into = Into(request.weights_dir or into.weights, request.data_dir or into.data)
-    found = {(need.kind, need.repository): need for need in _all(request, chosen, registry, into)}
+    found: dict[tuple[str, str], Need] = {}
+    for need in _all(request, chosen, registry, into):
+        known = found.get((need.kind, need.repository), need)
+        files = tuple(dict.fromkeys((*known.files, *need.files))) if known.files and need.files else ()
+        found[need.kind, need.repository] = replace(known, files=files, at_hand=known.at_hand and need.at_hand)
     return list(found.values())
 
 

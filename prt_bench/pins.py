@@ -52,5 +52,5 @@ def write_pin(path: Path, kind: str, repository: str, pin: Pin) -> None:
     """Add a pin to a file."""
     known: dict[str, Any] = load_pins(path).model_dump()
     known["models" if kind == "model" else "datasets"][repository] = pin.model_dump()
-    text = yaml.safe_dump(known, sort_keys=True, allow_unicode=True)
+    text = yaml.safe_dump(known, sort_keys=True)
     write_atomically(path, f"# Written by `prt-bench fetch --pin`.\n{text}")

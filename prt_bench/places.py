@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def find_data(task: str, source: HubSource, data_dir: Path | None, store: Store)
                 return FoundData(folder, image_folder, own=True)
             tried.append(str(folder))
     fetched = store.root / "data" / source.repository
-    if (fetched / MANIFEST).is_file():
+    if _whole(fetched, source):
         return FoundData(fetched, image_folder=False, own=False)
     tried.append(str(fetched))
     raise MissingError(
@@ -70,6 +71,15 @@ def find_data(task: str, source: HubSource, data_dir: Path | None, store: Store)
         f"image folder at DIR/{task}/{{train,test}}/CLASS/ or a copy of {source.repository} at "
         f"DIR/{source.repository}/ and pass --data-dir DIR"
     )
+
+
+def _whole(folder: Path, source: HubSource) -> bool:
+    """Whether a fetch into the folder was finished, of the commit that the task names, with all files it needs."""
+    known = None if (folder / UNFINISHED).exists() else manifest(folder)
+    if known is None or source.revision not in (None, known["revision"]):
+        return False
+    names = [file["name"] for file in known["files"]]
+    return all(any(fnmatch(name, wanted) for name in names) for wanted in source.files)
 
 
 def weight_places(repository: str | None, file: str, alias: str | None, places: Places) -> list[Path]:

@@ -65,7 +65,7 @@ def _strength(search: Search, setting: Setting, generator: np.random.Generator) 
     value = float(setting.default) * _factor(search.strength, generator)
     lowest = -math.inf if setting.low is None else setting.low
     highest = math.inf if setting.high is None else setting.high
-    return float(f"{min(max(value, lowest), highest):.4g}")
+    return min(max(float(f"{value:.4g}"), lowest), highest)
 
 
 def _scaled(recipe: Tuning, rate: float, length: float) -> Tuning:

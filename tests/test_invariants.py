@@ -109,7 +109,8 @@ def test_a_batch_of_one_equals_a_batch_of_many(bench: Bench, method: str) -> Non
         for index in range(8):
             at = torch.tensor([index])
             one = compose(
-                composition, lambda name, model, at=at: bench.networks.get(model).module(next(inputs[name].batches([at])))
+                composition,
+                lambda name, model, at=at: bench.networks.get(model).module(next(inputs[name].batches([at]))),
             )
             assert close(one[0], many[index])
 

@@ -10,6 +10,7 @@ from prt_bench.api import Places
 from prt_bench.errors import MissingError, RequestError
 from prt_bench.places import (
     MANIFEST,
+    UNFINISHED,
     find_data,
     find_encoder,
     find_weights,
@@ -115,6 +116,15 @@ def test_what_was_fetched_in_part_is_not_at_hand(tmp_path: Path) -> None:
         find_data("pets", SOURCE, None, store)
     write_manifest(fetched, "org/pets", "a" * 40, [])
     assert find_data("pets", SOURCE, None, store).folder == fetched
+
+
+def test_a_copy_of_ones_own_that_is_still_being_fetched_is_not_at_hand(tmp_path: Path) -> None:
+    mine, store = tmp_path / "data", Store(tmp_path / "store")
+    put(mine / "org" / "pets" / UNFINISHED)
+    with pytest.raises(MissingError):
+        find_data("pets", SOURCE, mine, store)
+    write_manifest(mine / "org" / "pets", "org/pets", "a" * 40, [])
+    assert find_data("pets", SOURCE, mine, store).folder == mine / "org" / "pets"
 
 
 def test_missing_data_is_named_with_all_places_and_the_ways_out(tmp_path: Path) -> None:

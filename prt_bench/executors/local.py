@@ -144,6 +144,7 @@ def _serve(connection: Connection, open_job: Callable[[Report], Any]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # What the data are warned of, the parent has said when it made the same plan.
     logging.getLogger("prt_bench").setLevel(logging.ERROR)
+    logging.getLogger("prt_bench.anchors").setLevel(logging.WARNING)
     last: dict[str, float] = {}
 
     def report(title: str, done: int, total: int) -> None:
