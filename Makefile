@@ -26,7 +26,7 @@ $(VENV)/.installed: $(BIN)/uv pyproject.toml
 	@touch $@
 
 $(VENV)/.installed-test: $(BIN)/uv pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[test]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[test]'
 	@touch $@ $(VENV)/.installed
 
 clean:

@@ -72,6 +72,7 @@ class CellWorker:
         self.networks = Networks(plan.registry, request.places, plan.store, request.device, report, request.weights)
         self.meter = CompositionMeter(self.networks)
         self._anchored: dict[str, Comparison] = {}
+        self._told: set[str] = set()
 
     def prepare(self, planned: PlannedCell) -> None:
         """Load both models and build their heads: what is wrong with them is said before any work."""
@@ -143,8 +144,11 @@ class CellWorker:
         if self.plan.request.weights == "random" or planned.cell.limit is not None:
             return
         for model in (planned.source, planned.target):
-            if anchor_of(planned.task, model).score is not None:
-                refuse(self._compared(planned, model))
+            found = self._compared(planned, model) if anchor_of(planned.task, model).score is not None else None
+            # A warning is said once; a refusal is every cell's.
+            if found is not None and (found.pinned or found.anchor.what not in self._told):
+                self._told.add(found.anchor.what)
+                refuse(found)
 
     def _hold_to_published(self, planned: PlannedCell, composition: Composition) -> None:
         """Compare every published encoder that the composition runs with the score it was published with."""

@@ -69,8 +69,9 @@ def check(
     else:
         _print(plan, rows, Console())
     for row in rows:
-        if row["holds"] is False:
-            stderr.print(f"off: {row['text']}", style="red", markup=False, highlight=False, soft_wrap=True)
+        if row["holds"] is False or row["swapped"]:
+            verdict = "off" if row["holds"] is False else "look at"
+            stderr.print(f"{verdict}: {row['text']}", style="red", markup=False, highlight=False, soft_wrap=True)
     return 1 if any(row["holds"] is False for row in rows) else 0
 
 

@@ -50,7 +50,8 @@ def test_a_row_has_every_column_with_its_value() -> None:
     assert tuple(flat) == COLUMNS
     assert flat == {
         "source": "old", "target": "new", "task": "digits", "version": "1", "data_sha256": "d" * 64, "track": "paper",
-        "recipe": "embedded", "embedded": True, "method": "prt", "title": "prt", "note": "alpha=1.0", "role": "method", "seeds": 2, "n": 400,
+        "recipe": "embedded", "embedded": True, "method": "prt", "title": "prt", "note": "alpha=1.0",
+        "role": "method", "seeds": 2, "n": 400,
         "metric": "top1", "score": 0.75, "score_low": 0.7, "score_high": 0.8, "difference": 0.05,
         "difference_low": 0.01, "difference_high": 0.09, "difference_absent": None, "flops": 4_000, "ms": 3.25,
         "ratio_to_target": 1.5, "ratio_low": 1.4, "ratio_high": 1.6, "latency_valid": True, "once_flops": None,
