@@ -101,6 +101,4 @@ def _print_estimate(
 
 
 def _hours(hours: float) -> str:
-    if hours < 1:
-        return f"{60 * hours:.2g} min"
-    return f"{hours:.0f} h" if hours < 100 else f"{hours / 24:,.0f} days"
+    return f"{60 * hours:.2g} min" if hours < 1 else f"{hours:,.0f} h"
