@@ -41,6 +41,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def first_problem(error: ValidationError) -> tuple[tuple[str | int, ...], str]:
-    """The first problem of a validation error: where (a path of keys) and what, in one line."""
-    problem = error.errors(include_url=False)[0]
+    """The first problem of a validation error: where (a path of keys) and what, in one line.
+
+    An unknown key comes before a missing one, which it may well be a misspelling of.
+    """
+    problems = error.errors(include_url=False)
+    problem = next((entry for entry in problems if entry["type"] == "extra_forbidden"), problems[0])
     return problem["loc"], problem["msg"]

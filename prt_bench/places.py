@@ -99,8 +99,8 @@ def find_weights(card: ModelCard, file: str, places: Places) -> Path:
         if path.is_file():
             return path
     raise MissingError(
-        f"model {card.alias}: no weights (tried {', '.join(map(str, tried))}); connect and run "
-        f"`prt-bench fetch --pair {card.alias}:{card.alias}`, or put the file of {card.hub or 'the model'} at "
+        f"model {card.alias}: no weights (tried {', '.join(map(str, tried))}); connect and run `prt-bench fetch --pair "
+        f"{card.alias}:{card.alias} --task digits`, or put the file of {card.hub or 'the model'} at "
         f"DIR/{card.alias}/{file} and pass --weights-dir DIR, or try an embedded pair: --pair nano-rn16-a:nano-rn24-b"
     )
 

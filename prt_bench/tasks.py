@@ -300,8 +300,8 @@ def _without_test_images(spec: TaskSpec, roles: Mapping[str, Examples]) -> tuple
     found = f"{len(shared)} test images are in train or validation too, the first as {left_out[0]}"
     if len(shared) > spec.known_duplicates * len(roles["test"]):
         raise RequestError(
-            f"task {spec.name}: {found}; no test image may be trained on, and of this data at most "
-            f"{spec.known_duplicates:.0%} are known to be shared: remove them from one of the two"
+            f"task {spec.name}: {found}; no test image may be trained on, and more than {spec.known_duplicates:.0%} of "
+            "them (known_duplicates in the task file) mean another split: remove them from one of the two"
         )
     log.warning("task %s: %s; those %d are left out of training", spec.name, found, len(left_out))
     return kept, len(left_out)

@@ -203,7 +203,7 @@ TASK = textwrap.dedent("""\
         ("{name: dog}", "{name: cat}", ":13: classes: 'cat' stands twice"),
         ("{name: dog}", "{name: dog, labels: [cat]}", ":13: classes: 'cat' stands twice"),
         ("  - {name: dog}\n", "", ":13: classes: Tuple should have at least 2 items"),
-        ("{name: dog}", "{nam: dog}", ":15: classes.1.name: this key is missing"),
+        ("{name: dog}", "{nam: dog}", ":15: classes.1.nam: unknown key"),
         ('"a {}"', '"a cat"', ":16: templates: a template has exactly one {}"),
         ('"a {}"', '"{} and {}"', ":16: templates: a template has exactly one {}"),
         ('"a {}"', '"a {} {name}"', ":16: templates: a template has exactly one {}"),

@@ -112,9 +112,19 @@ def _print(plan: Plan, rows: list[dict[str, Any]], console: Console) -> None:
             escape(row["model"]),
             row["metric"],
             escape(row["source"] or "–"),
-            "holds" if row["holds"] else "off" if known else "nothing published",
+            "holds" if row["holds"] else "off" if known else "nothing to compare",
             f"{100 * row['measured']:.1f}",
             f"{100 * published:.1f}" if known else "–",
             f"{100 * (row['measured'] - published):+.1f}" if known else "–",
         )
     console.print(table)
+    anchors = plan.cells[0].task.spec.anchors
+    if anchors is not None and all(row["published"] is None for row in rows):
+        alias = next(iter(anchors.scores))
+        console.print(
+            f"nothing was compared: {anchors.source} has scores of {len(anchors.scores)} other models, for example "
+            f"--pair {alias}:{alias}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )

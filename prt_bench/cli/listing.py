@@ -25,6 +25,7 @@ from prt_bench.tasks import task_spec
 __all__ = ["list_things", "show"]
 
 Rows = list[dict[str, Any]]
+WHOLE = {"alias", "name", "pair"}
 SHORT = 20
 """Longer entries of a list are shown a line each."""
 
@@ -60,7 +61,10 @@ def list_things(
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
-    table = RichTable(*(rows[0] if rows else ["nothing"]))
+    table = RichTable()
+    for name in rows[0] if rows else ["nothing"]:
+        # Names are what one has to type: never cut.
+        table.add_column(name, overflow="fold", no_wrap=name in WHOLE)
     for row in rows:
         table.add_row(*(escape(_text(value)) for value in row.values()))
     Console().print(table)

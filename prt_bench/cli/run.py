@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -17,11 +18,11 @@ from prt_bench.cli.progress import Show
 from prt_bench.cli.settings import Settings
 from prt_bench.cli.tables import print_tables
 from prt_bench.errors import RequestError
-from prt_bench.needs import needs
+from prt_bench.needs import Need, needs
 from prt_bench.plan import Plan, make_plan
 from prt_bench.records import read_record
 from prt_bench.registry import Registry
-from prt_bench.requests import choice
+from prt_bench.requests import RunRequest, choice
 from prt_bench.runner import Outcome, RunOptions, run_plan
 
 __all__ = ["run"]
@@ -58,6 +59,9 @@ def run(
     stderr = Console(stderr=True)
     registry = Registry(request.plugins, request.pins)
     found = needs(request, choice(request, registry), registry)
+    missing_files = [need for need in found if not need.at_hand]
+    if missing_files and request.offline and not dry_run:
+        raise _not_at_hand(request, missing_files)
     to_fetch = [need for need in found if not need.at_hand and not request.offline]
     if dry_run or to_fetch:
         print_outlook(request, found, Console() if dry_run else stderr, stderr)
@@ -74,6 +78,23 @@ def run(
     with Show(stderr) as show:
         outcome = run_plan(plan, show, RunOptions(fail_fast, cell_timeout, cell_memory))
     return _close(plan, outcome, did_nothing=not missing, stderr=stderr)
+
+
+def _not_at_hand(request: RunRequest, missing: Sequence[Need]) -> RequestError:
+    """All that is missing, and the ways out, in one line."""
+    asked = {
+        "--suite": [request.suite] if request.suite else [],
+        "--pair": request.pairs,
+        "--task": request.tasks,
+        "--data": map(str, request.data),
+        "--recipe": [request.recipe] if request.recipe else [],
+    }
+    words = " ".join(f"{option} {value}" for option, values in asked.items() for value in values)
+    return RequestError(
+        f"not at hand: {', '.join(need.what for need in missing)}; connect and run `prt-bench fetch {words}`, or bring "
+        "copies with --weights-dir DIR and --data-dir DIR as docs/real-models.md says, or try an embedded pair: --pair "
+        "nano-rn16-a:nano-rn24-b"
+    )
 
 
 def _close(plan: Plan, outcome: Outcome, did_nothing: bool, stderr: Console) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from prt_bench.cli.settings import Settings
+from prt_bench.errors import RequestError
 from prt_bench.requests import RunRequest
 
 __all__ = ["Data", "Method", "Pair", "Recipe", "Seeds", "Suite", "Task", "Track", "TrackOption", "request_of"]
@@ -45,7 +46,13 @@ def request_of(
     data: list[Path] | None,
     **others: Any,
 ) -> RunRequest:
-    """The request that the options of a command make."""
+    """The request that the options of a command make.
+
+    Raises:
+        RequestError: the folder of weights is not there, so that all of them would be taken for missing.
+    """
+    if settings.weights_dir is not None and not settings.weights_dir.is_dir():
+        raise RequestError(f"--weights-dir {settings.weights_dir}: no such folder")
     return RunRequest(
         pairs=tuple(pair or ()),
         suite=suite,

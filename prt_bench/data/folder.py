@@ -16,6 +16,7 @@ from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.files import digest
 from prt_bench.models import file_sha256
 from prt_bench.store import Store
+from prt_bench.task_spec import spoken_key
 
 __all__ = ["load_folder"]
 
@@ -66,10 +67,11 @@ def _split_folder(root: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _class_names(folder: Path) -> list[str]:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
     if not names:
         raise RequestError(f"{folder}: has no class folders; put images under {folder.name}/CLASS/")
-    return names
+    # The same order, and so the same data, under another spelling of the same names.
+    return sorted(names, key=lambda name: (spoken_key(name), name))
 
 
 def _read_split(root: Path, folder: Path, label_names: list[str], store: Store, report: Progress) -> FileExamples:

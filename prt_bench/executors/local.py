@@ -115,10 +115,12 @@ class LocalExecutor:
             # Threads that spin while they wait make two busy processes on one machine many times slower.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             context = multiprocessing.get_context("spawn")
-            self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs, self._open_job), daemon=True)
-            self._process.start()
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, self._open_job), daemon=True)
+            process.start()
             theirs.close()
+            # Only now: Ctrl-C while it starts leaves nothing that could not be ended; it ends with this process.
+            self._connection, self._process = ours, process
         return self._connection
 
     def _resident(self) -> int:

@@ -107,7 +107,7 @@ def test_where_nothing_is_published_it_says_so_and_all_is_well(
     shown = capfd.readouterr()
     row = " ".join(line for line in shown.out.splitlines() if "│" in line)
     assert "nothing" in row
-    assert "published" in row
+    assert "nothing to" in row
     assert "off" not in shown.out + shown.err
 
 

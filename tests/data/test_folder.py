@@ -313,3 +313,16 @@ def test_a_linked_folder_of_pictures_is_followed(tmp_path: Path) -> None:
     (tmp_path / "pets" / "train" / "cat" / "more").symlink_to(elsewhere)
     raw = load_folder(tmp_path / "pets", Store(tmp_path / "store"), lambda title, done, total: None)
     assert "train/cat/more/linked.png" in raw.splits["train"].ids
+
+
+def test_another_spelling_of_the_class_folders_is_the_same_data(tmp_path: Path) -> None:
+    digests = set()
+    for name, labels in (("plain", ("annual crop", "Forest")), ("odd", ("Annual_Crop", "forest"))):
+        for split in ("train", "test"):
+            for number, label in enumerate(labels):
+                folder = tmp_path / name / split / label
+                folder.mkdir(parents=True)
+                Image.new("RGB", (8, 8), (number, len(split), 7)).save(folder / "one.png")
+        raw = load_folder(tmp_path / name, Store(tmp_path / "store"), quiet)
+        digests.add(tuple(raw.splits[split].sha256 for split in ("train", "test")))
+    assert len(digests) == 1

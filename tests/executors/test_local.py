@@ -153,3 +153,14 @@ def test_closing_ends_the_worker_and_may_be_done_twice(fresh: LocalExecutor) -> 
     fresh.close()
     fresh.close()
     assert not psutil.pid_exists(pid)
+
+
+def test_ctrl_c_while_a_worker_starts_leaves_nothing_to_trip_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(process: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", interrupted)
+    executor = LocalExecutor(dict)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        executor.call("any", report=lambda title, done, total: None)
+    executor.close()
