@@ -19,12 +19,12 @@ from prt_bench.requests import RunRequest
 __all__ = ["Outcome", "RunOptions", "Watcher", "foresee", "open_worker", "run_plan"]
 
 
-def open_worker(request: str, report: Progress) -> Any:
-    """The worker of a request (as JSON): it makes the same plan again, from the same words."""
+def open_worker(request: RunRequest, report: Progress) -> Any:
+    """The worker of a request: it makes the same plan again, from the same words."""
     # Loads torch, which the process that supervises does without.
     from prt_bench.worker import Worker
 
-    return Worker(RunRequest.model_validate_json(request), report)
+    return Worker(request, report)
 
 
 class Watcher(Protocol):
@@ -69,7 +69,7 @@ def run_plan(plan: Plan, watcher: Watcher, options: RunOptions) -> Outcome:
     cells = plan.missing
     if not cells:
         return outcome
-    executor = LocalExecutor(partial(open_worker, plan.request.model_dump_json()))
+    executor = LocalExecutor(partial(open_worker, plan.request))
     try:
         groups = _groups(cells)
         for number, group in enumerate(groups):
@@ -97,7 +97,7 @@ def foresee(plan: Plan, watcher: Watcher) -> Any:
 
     The verbs are strangers' code: they are asked in a worker, with tools that only note, for a bounded time.
     """
-    executor = LocalExecutor(partial(open_worker, plan.request.model_dump_json()))
+    executor = LocalExecutor(partial(open_worker, plan.request))
     try:
         paths = [str(planned.path) for planned in plan.missing]
         return executor.call("estimate", paths, report=watcher.progress, timeout=FORESEE_SECONDS), ""

@@ -52,7 +52,7 @@ def check(
         seeds=1,
     )
     stderr = Console(stderr=True)
-    executor = LocalExecutor(partial(open_worker, request.model_dump_json()))
+    executor = LocalExecutor(partial(open_worker, request))
     try:
         with Show(stderr) as show:
             plan = make_plan(request, show.progress)

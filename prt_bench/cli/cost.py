@@ -61,7 +61,7 @@ def cost(
         words=settings.words,
     )
     stderr = Console(stderr=True)
-    executor = LocalExecutor(partial(open_worker, request.model_dump_json()))
+    executor = LocalExecutor(partial(open_worker, request))
     with Show(stderr) as show:
         plan = make_plan(request, show.progress)
         paths = [str(planned.path) for planned in plan.cells]

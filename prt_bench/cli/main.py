@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic_core import PydanticSerializationError
 
 from prt_bench import __version__
 from prt_bench.cli import board, check, cost, fetch, listing, nano, results, run
@@ -101,6 +102,11 @@ def invoke(words: list[str]) -> int:
     except CellError as error:
         return _say(str(error), 1)
     except (typer.Abort, KeyboardInterrupt):
+        return _stopped()
+    except PydanticSerializationError as error:
+        # Ctrl-C while a value is written out comes wrapped.
+        if "KeyboardInterrupt" not in str(error):
+            raise
         return _stopped()
     except typer.TyperException as error:
         return _say(f"{_message(error)} (see prt-bench --help)", 2)

@@ -238,7 +238,7 @@ def test_ctrl_c_says_that_what_is_done_is_kept(place: Path, tmp_path: Path) -> N
     assert "cells to do" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "what is done is kept" in err
 
 
