@@ -14,7 +14,7 @@ from prt_bench.errors import CellError
 from prt_bench.meters import quality
 from prt_bench.networks import Networks
 from prt_bench.records import Metric
-from prt_bench.task_spec import Anchors, BuiltinSource, ProceduralSource
+from prt_bench.task_spec import BuiltinSource, ProceduralSource, TaskSpec
 from prt_bench.tasks import Task
 
 __all__ = ["TOLERANCE", "Anchor", "Comparison", "anchor_of", "compare", "refuse", "swapped_classes"]
@@ -86,14 +86,17 @@ class Comparison:
 def anchor_of(task: Task, model: Model) -> Anchor:
     """The published zero-shot score of a model on a task; an embedded model's own card states one."""
     what = f"zero-shot {model.card.alias} on {task.name}"
-    anchors: Anchors | None = task.spec.anchors
+    spec = task.spec
+    if not isinstance(spec, TaskSpec):
+        return Anchor(model, what, task.primary, None, None)
+    anchors = spec.anchors
     if anchors is not None and model.card.alias in anchors.scores:
-        as_published = Model(model.card, task.spec.anchor_space, model.identity)
+        as_published = Model(model.card, spec.anchor_space, model.identity)
         return Anchor(as_published, what, anchors.metric, anchors.scores[model.card.alias], anchors.source)
-    ours = isinstance(task.spec.source, BuiltinSource | ProceduralSource)
+    ours = isinstance(spec.source, BuiltinSource | ProceduralSource)
     if ours and task.name in model.card.zero_shot:
         return Anchor(model, what, "top1", model.card.zero_shot[task.name], "the model's card")
-    return Anchor(model, what, task.spec.metrics.primary, None, None)
+    return Anchor(model, what, task.primary, None, None)
 
 
 def compare(anchor: Anchor, task: Task, networks: Networks) -> Comparison:

@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -33,6 +34,7 @@ __all__ = [
     "Data",
     "Example",
     "Family",
+    "KeyValues",
     "Method",
     "MethodCard",
     "Model",
@@ -44,9 +46,14 @@ __all__ = [
     "RequestError",
     "Rule",
     "Setting",
+    "TextNetwork",
+    "TokenBatch",
     "Tools",
+    "Turn",
     "View",
+    "Vocabulary",
     "WeightedSum",
+    "no_images",
 ]
 
 TRAINED = "trained"
@@ -62,14 +69,69 @@ class OutputSpace:
     templates: tuple[str, ...] = ("{}",)
     """Prompts for models that build their head from text; `{}` stands for the class name."""
 
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return len(self.labels)
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of the labels, their order and the prompts."""
+        return digest([self.labels, self.templates])
+
     def difference(self, other: OutputSpace) -> str | None:
-        """The first place where the labels of two spaces differ, in words; None where they agree."""
+        """The first place where two spaces differ, in words; None where their outputs may be added."""
+        if isinstance(other, Vocabulary):
+            return "class labels against tokens"
         if len(self.labels) != len(other.labels):
             return f"{len(self.labels)} labels against {len(other.labels)}"
         for index, (mine, theirs) in enumerate(zip(self.labels, other.labels, strict=True)):
             if mine != theirs:
                 return f"label {index} is {mine!r} against {theirs!r}"
         return None
+
+
+@dataclass(frozen=True)
+class Vocabulary(OutputSpace):
+    """The K outputs of a language model are tokens: `labels` holds the token of each id, empty for padding.
+
+    Outputs may be added where ordinary tokens agree. Control tokens agree by id and name. An id that is padding,
+    or that means something else on the two sides, is masked in what both say; never cut in silence.
+    """
+
+    labels: tuple[str, ...] = ()
+    """By id. None at all: any vocabulary, which is what a task of text asks for."""
+    control: frozenset[int] = frozenset()
+    """Ids of tokens that steer a model and stand for no text."""
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of the tokens and of which are control tokens."""
+        return digest([self.labels, sorted(self.control)])
+
+    def difference(self, other: OutputSpace) -> str | None:
+        """The first ordinary token in which two vocabularies differ, in words; None where they agree in all."""
+        if not isinstance(other, Vocabulary):
+            return "tokens against class labels"
+        if self.key == other.key:
+            return None
+        for index, (mine, theirs) in enumerate(zip(self.labels, other.labels, strict=False)):
+            if mine != theirs and mine and theirs and not (index in self.control and index in other.control):
+                return f"token {index} is {mine!r} against {theirs!r}"
+        return None
+
+    def one_sided(self, other: Vocabulary) -> list[int]:
+        """Ids that are no token of both: padding, and tokens that one side lacks or calls otherwise."""
+        common = min(self.size, other.size)
+        mine, theirs = self.labels, other.labels
+        apart = [index for index in range(common) if mine[index] != theirs[index] or not mine[index]]
+        return [*apart, *range(common, max(self.size, other.size))]
 
 
 @dataclass(frozen=True)
@@ -112,7 +174,7 @@ class Model:
     def key(self) -> str:
         """Digest by which outputs of this very network are cached."""
         tuned = None if self.artifact is None else self.artifact.key
-        return digest([self.identity, self.space.labels, self.space.templates, tuned])
+        return digest([self.identity, self.space.key, tuned])
 
     def tuned(self, artifact: Artifact | None) -> Model:
         """The same network with the artifact's weights.
@@ -161,21 +223,29 @@ class WeightedSum(Rule):
         return {"weighted_sum": self.weights}
 
 
+Turn = tuple[Literal["system", "user", "assistant"], str]
+"""Who speaks in a dialogue, and what."""
+
+
 @dataclass(frozen=True)
 class Composition:
     """What runs at inference: members by name, and the rule that combines their outputs."""
 
     members: Mapping[str, Model]
     rule: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+    dialogue: tuple[Turn, ...] = ()
+    """Text only: turns that stand before every request, such as worked examples. Their tokens are paid per query."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One raw example, before any model's preprocessing."""
+    """One raw example, before any model's preprocessing: an image with its label, or a dialogue."""
 
     id: str
-    image: Image
-    label: int | None
+    image: Image | None = None
+    label: int | None = None
+    dialogue: tuple[Turn, ...] = ()
+    """Text: what the user says and what is to be answered; the answers are not there in an unlabelled view."""
 
 
 VIEWS = {"train": "train", "validation": "validation", "unlabelled": "train"}
@@ -345,6 +415,17 @@ class Places:
 
     weights_dir: Path | None = None
     cache: Path = Path()
+    device: str = "cpu"
+    """Where the network will run; a family may load it there, spread where it is larger than one device."""
+
+
+def no_images(images: Sequence[Image]) -> torch.Tensor:
+    """The preprocessing of a network that reads no images."""
+    raise CellError("a language model reads no images")
+
+
+def _no_past() -> KeyValues:
+    raise CellError("this network keeps no memory of what it has read")
 
 
 @dataclass
@@ -352,7 +433,7 @@ class Network:
     """A loaded model bound to an output space."""
 
     module: torch.nn.Module
-    """(B, *input shape) → logits (B, K)."""
+    """(B, *input shape) → logits (B, K); of text, a `TokenBatch` → logits of its R rows (R, K)."""
     preprocess: Callable[[Sequence[Image]], torch.Tensor]
     """Raw images → (B, *input shape), fp32, on the CPU."""
     frozen: tuple[str, ...] = ()
@@ -362,6 +443,48 @@ class Network:
     head_sha256: str | None = None
     crop: Callable[[Sequence[Image], Sequence[Box]], torch.Tensor] | None = None
     """As `preprocess`, of a box of each image, resized to the input: for recipes that train on random crops."""
+    spread: bool = False
+    """Lies on several devices already and is not to be moved."""
+
+
+class KeyValues(Protocol):
+    """What a language network keeps of the tokens it has read."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is kept now."""
+
+    def keep(self, sequences: torch.Tensor) -> None:
+        """Drop all sequences of the batch but these, by index."""
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """What a language network reads at once: B sequences, padded on the left or on the right."""
+
+    ids: torch.Tensor
+    """(B, T) int64, the tokens that are new."""
+    mask: torch.Tensor | None = None
+    """(B, P + T), 1 for a token and 0 for padding; P tokens are in `past` already. Positions follow from it. None:
+    all are tokens, and none is in `past`."""
+    rows: torch.Tensor | None = None
+    """(R,) int64: places in the flattened (B × T) whose outputs are wanted. None: the last of each sequence."""
+    past: KeyValues | None = None
+    """Grows by the T new tokens."""
+
+
+@dataclass
+class TextNetwork(Network):
+    """A loaded language model: a network of tokens."""
+
+    tokenizer: Any = None
+    """A fast tokenizer of transformers."""
+    context_length: int = 0
+    """The most tokens it can read, prompt and output together."""
+    stop_ids: tuple[int, ...] = ()
+    """Tokens that end an output."""
+    new_past: Callable[[], KeyValues] = field(default=_no_past)
+    """An empty memory, for `TokenBatch.past`."""
 
 
 class Family(ABC):
@@ -381,12 +504,23 @@ class Family(ABC):
         """
         return ()
 
-    def space(self, card: ModelCard, space: OutputSpace) -> OutputSpace:
+    def hub_files(self, card: ModelCard) -> tuple[str, ...]:
+        """Patterns of the files of the card's hub repository that loading needs."""
+        return (card.file,) if card.file else ()
+
+    def space(self, card: ModelCard, space: OutputSpace, places: Places, assume: bool = False) -> OutputSpace:
         """The output space in which this model answers a task's.
 
+        With `assume`, a model whose files are missing answers as its card says.
+
         Raises:
-            RequestError: the model has labels of its own and they are not the task's.
+            MissingError: files that say what the outputs mean are missing.
+            RequestError: the model has labels of its own and they are not the task's, or it answers with none.
         """
+        if isinstance(space, Vocabulary):
+            raise RequestError(
+                f"model {card.alias} answers with class labels, the task with text; use a model of family causal-lm"
+            )
         if card.labels is None:
             return space
         own = OutputSpace(card.labels, space.templates)

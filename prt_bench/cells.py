@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,24 +9,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from prt_bench.anchors import Anchor, Comparison, anchor_of, compare, refuse
 from prt_bench.api import Artifact, Composition, Data, Method, Model
-from prt_bench.composing import compose
 from prt_bench.costs import ABSENT, CompositionMeter, Timed
 from prt_bench.data.examples import Examples
+from prt_bench.data.text import Dialogues, Documents
 from prt_bench.environment import describe, now
 from prt_bench.errors import CellError
+from prt_bench.evaluating import Evaluator, Validated
 from prt_bench.files import digest, write_atomically
+from prt_bench.image_evaluator import ImageEvaluator
+from prt_bench.language_spec import LanguageSpec
 from prt_bench.ledger import total
-from prt_bench.meters import quality
 from prt_bench.networks import Networks, Progress
 from prt_bench.plan import Plan, PlannedCell, verb_data
 from prt_bench.provenance import absent_provenance, provenance, whole, write_record
 from prt_bench.records import Artifacts, Cost, CostSession, CostTerm, LatencyRow, PerQuery, Quality, Record
 from prt_bench.store import Store
 from prt_bench.task_spec import Recipe, Tuning
+from prt_bench.text_evaluator import TextEvaluator
 from prt_bench.tools import LiveTools, training_source
 from prt_bench.trials import Trial
 from prt_bench.views import TaskView
@@ -58,8 +58,7 @@ class Tried:
     trial: Trial
     verbs: Ported
     composition: Composition
-    validation_logits: NDArray[np.float64]
-    value: float
+    validated: Validated
 
 
 class CellWorker:
@@ -71,20 +70,41 @@ class CellWorker:
         request = plan.request
         self.networks = Networks(plan.registry, request.places, plan.store, request.device, report, request.weights)
         self.meter = CompositionMeter(self.networks)
+        self._evaluators: dict[tuple[str, int | None], Evaluator] = {}
         self._anchored: dict[str, Comparison] = {}
         self._told: set[str] = set()
 
     def prepare(self, planned: PlannedCell) -> None:
-        """Load both models and build their heads: what is wrong with them is said before any work."""
+        """Load both models: what is wrong with them, or with what the task asks of them, is said before any work."""
         self.networks.get(planned.source)
         self.networks.get(planned.target)
+        evaluator = self.evaluator(planned)
+        if isinstance(evaluator, TextEvaluator):
+            evaluator.refuse_unfit(planned.target)
+
+    def evaluator(self, planned: PlannedCell) -> Evaluator:
+        """Who asks compositions what the cell's task asks."""
+        task, limit = planned.task, planned.cell.limit
+        key = (task.identity, limit)
+        if key not in self._evaluators:
+            validation, test = task.roles["validation"], limited(task.roles["test"], limit)
+            if isinstance(task.spec, LanguageSpec):
+                assert isinstance(validation, Dialogues)
+                assert isinstance(test, Documents)
+                allow = self.plan.request.allow_code
+                self._evaluators[key] = TextEvaluator(
+                    task.spec, validation, test, self.networks, self.meter, self.report, allow
+                )
+            else:
+                self._evaluators[key] = ImageEvaluator(validation, test, task.primary, self.networks, self.meter)
+        return self._evaluators[key]
 
     def timed(self, planned: PlannedCell, scratch: Store) -> Timed:
         """The cell's composition on artifacts of zero steps, kept in `scratch`: the right shape, at no training."""
         method = planned.method
         recipes = dict.fromkeys((planned.source.card.alias, planned.target.card.alias), UNTRAINED)
         composition = self._attached(planned, method.method, self._verbs(planned, recipes, scratch))
-        self.meter.measure(composition)
+        self.meter.measure(composition, self.evaluator(planned).query(composition))
         return Timed(method.label, method.name, method.method.params, method.source_sha256, composition)
 
     def do(self, planned: PlannedCell, session: CostSession | str) -> Record:
@@ -92,32 +112,30 @@ class CellWorker:
         started = now()
         self._hold_to_anchors(planned)
         chosen, tuning = self._best(planned)
-        verbs, composition, validation_logits = chosen.verbs, chosen.composition, chosen.validation_logits
+        verbs, composition = chosen.verbs, chosen.composition
         self._hold_to_published(planned, composition)
-        test = limited(planned.task.roles["test"], planned.cell.limit)
-        validation = planned.task.roles["validation"]
-        logits = self._logits(composition, test)
-        primary = planned.task.spec.metrics.primary
-        temperature = quality.calibration_temperature(validation_logits, validation.labels)
+        evaluator = self.evaluator(planned)
+        scores = evaluator.test(composition, chosen.validated)
         predictions = planned.path.with_suffix(".predictions.csv")
-        write_atomically(predictions, _predictions(test, logits))
+        write_atomically(predictions, scores.predictions)
         latency, absent = _latency(planned, session)
-        per_query = self._per_query(composition, planned, latency)
-        absent |= _absent_flops(verbs, per_query)
+        per_query = self._per_query(composition, evaluator, latency)
+        absent |= _absent_flops(verbs, per_query) | dict(scores.absent)
         networks = {model.card.alias: self.networks.get(model) for model in (planned.source, planned.target)}
         origin = provenance(self.plan, planned, networks, started)
         record = Record(
             cell=planned.cell,
             status="ok",
             quality=Quality(
-                primary=primary,
-                metrics=quality.metrics(logits, test.labels, "test"),
-                nll=quality.negative_log_likelihood(logits, test.labels),
-                nll_calibrated=quality.negative_log_likelihood(logits / temperature, test.labels),
-                ece=quality.expected_calibration_error(logits, test.labels),
+                primary=planned.task.primary,
+                metrics=scores.metrics,
+                nll=scores.nll,
+                nll_calibrated=scores.nll_calibrated,
+                ece=scores.ece,
                 predictions=predictions.name,
-                validation=quality.metrics(validation_logits, validation.labels, "validation"),
+                validation=chosen.validated.metrics,
                 tuning=tuning,
+                counts=dict(scores.notes),
             ),
             cost=Cost(once=verbs.once, per_upgrade=verbs.per_upgrade, per_query=per_query),
             environment=describe(str(self.networks.device)),
@@ -163,37 +181,35 @@ class CellWorker:
 
     def _best(self, planned: PlannedCell) -> tuple[Tried, list[dict[str, Any]]]:
         """The trial that validation prefers, at the price of all; and what each reached."""
-        validation = planned.task.roles["validation"]
-        primary = planned.task.spec.metrics.primary
+        evaluator = self.evaluator(planned)
         tried: list[Tried] = []
         for trial in planned.trials:
             verbs = self._verbs(planned, trial.recipes, self.plan.store)
             method = type(planned.method.method)(**trial.params)
             composition = self._attached(planned, method, verbs)
-            logits = self._logits(composition, validation)
-            value = quality.metrics(logits, validation.labels, "validation")[primary].value
-            tried.append(Tried(trial, verbs, composition, logits, value))
-        best = max(tried, key=lambda entry: entry.value)
+            tried.append(Tried(trial, verbs, composition, evaluator.validate(composition)))
+        best = max(tried, key=lambda entry: entry.validated.value)
         if len(tried) == 1:
             return best, []
         paid = Ported(
             best.verbs.fitted,
             best.verbs.ported,
             total([entry.verbs.once for entry in tried]),
-            total([entry.verbs.per_upgrade for entry in tried] + [self._reading(tried, len(validation))]),
+            total([entry.verbs.per_upgrade for entry in tried] + [self._reading(tried, planned)]),
         )
         tuning = [
-            {"params": {**entry.trial.params, **entry.trial.drawn}, "value": entry.value, "view": "validation"}
+            {"params": {**entry.trial.params, **entry.trial.drawn}, "value": entry.validated.value}
+            | {"view": "validation"}
             | ({"chosen": True} if entry is best else {})
             for entry in tried
         ]
         return replace(best, verbs=paid), tuning
 
-    def _reading(self, tried: Sequence[Tried], images: int) -> CostTerm:
-        """What choosing among trials costs: every member of each reads the validation images."""
-        flops = [self.meter.measure(entry.composition)[0].total for entry in tried]
-        price = None if any(value is None for value in flops) else images * sum(value or 0 for value in flops)
-        return CostTerm(train_flops=price, seconds=0.0, examples=images * len(tried))
+    def _reading(self, tried: Sequence[Tried], planned: PlannedCell) -> CostTerm:
+        """What choosing among trials costs: every member of each reads the validation examples."""
+        flops = [self.evaluator(planned).reading(entry.composition) for entry in tried]
+        price = None if any(value is None for value in flops) else sum(value or 0 for value in flops)
+        return CostTerm(train_flops=price, seconds=0.0, examples=len(planned.task.roles["validation"]) * len(tried))
 
     def _verbs(self, planned: PlannedCell, recipes: Mapping[str, Tuning], store: Store) -> Ported:
         """`fit`, then `port`."""
@@ -232,7 +248,8 @@ class CellWorker:
         seen = {role: view.key for role, view in views.items()}
         place = [planned.cell.seed, self.networks.device.type, training_source(), torch.__version__]
         key = digest(["verb", verb, method, made_from, seen, shown, place])
-        tools = LiveTools(store, recipes, planned.cell.seed, self.networks, self.report)
+        how = planned.task.spec.template
+        tools = LiveTools(store, recipes, planned.cell.seed, self.networks, self.meter, how, self.report)
         note = store.note(key)
         if note is not None:
             artifact = tools.artifact(note["artifact"]) if note["artifact"] else None
@@ -259,16 +276,12 @@ class CellWorker:
             )
         return found
 
-    def _logits(self, composition: Composition, examples: Examples) -> NDArray[np.float64]:
-        logits = compose(composition, lambda _, model: self.networks.outputs(model, examples).logits)
-        if not bool(torch.isfinite(logits).all()):
-            raise CellError("the rule gives values that are no numbers")
-        return logits.double().numpy()
-
-    def _per_query(self, composition: Composition, planned: PlannedCell, latency: list[LatencyRow] | None) -> PerQuery:
-        flops, parameters, memory = self.meter.measure(composition)
-        shape = {"input": list(self.meter.input_shape(planned.target)), "classes": len(planned.task.space.labels)}
-        return PerQuery(unit="image", shape=shape, flops=flops, params=parameters, memory=memory, latency=latency)
+    def _per_query(self, composition: Composition, evaluator: Evaluator, latency: list[LatencyRow] | None) -> PerQuery:
+        query = evaluator.query(composition)
+        flops, parameters, memory = self.meter.measure(composition, query)
+        return PerQuery(
+            unit=query.unit, shape=query.shape(), flops=flops, params=parameters, memory=memory, latency=latency
+        )
 
 
 ALWAYS_ABSENT = {
@@ -278,9 +291,6 @@ ALWAYS_ABSENT = {
     "cost.per_upgrade.peak_memory_bytes": "peak memory needs a process of its own: a later version's",
     "cost.per_upgrade.energy_joules": "no energy counter is read yet: a later version's",
     "cost.per_query.flops.analytic": ABSENT["analytic"],
-    "cost.per_query.flops.prefill": ABSENT["text"],
-    "cost.per_query.flops.per_token": ABSENT["text"],
-    "cost.per_query.memory.kv": ABSENT["kv"],
     "cost.per_query.memory.peak": ABSENT["peak"],
     "quality.components": "the split into gains is a later version's",
 }
@@ -294,17 +304,6 @@ def limited(examples: Examples, limit: int | None) -> Examples:
     return examples.subset(sorted(order[:limit].tolist()))
 
 
-def _predictions(examples: Examples, logits: NDArray[np.float64]) -> str:
-    """CSV: one row per example."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "label", "prediction", "log_prob_label"])
-    log_probs = quality.log_probabilities(logits)
-    for index, (name, label) in enumerate(zip(examples.ids, examples.labels, strict=True)):
-        writer.writerow([name, int(label), int(logits[index].argmax()), f"{log_probs[index, label]:.6g}"])
-    return text.getvalue()
-
-
 def _latency(planned: PlannedCell, session: CostSession | str) -> tuple[list[LatencyRow] | None, dict[str, str]]:
     path = "cost.per_query.latency"
     if isinstance(session, str):
@@ -312,7 +311,9 @@ def _latency(planned: PlannedCell, session: CostSession | str) -> tuple[list[Lat
     entry = session.compositions.get(planned.method.label)
     if entry is None:
         return None, {path: f"the method is not in session {session.id}"}
-    absent = {f"{path}.*.{name}": ABSENT["text"] for name in ("ttft_ms", "tpot_ms", "tokens_per_s")}
+    absent = {}
+    if planned.task.spec.kind != "language":
+        absent = {f"{path}.*.{name}": ABSENT["text"] for name in ("ttft_ms", "tpot_ms", "tokens_per_s")}
     if any(row.p90_ms is None for row in entry.latency):
         absent[f"{path}.*.p90_ms"] = "fewer than 64 rounds"
     return entry.latency, absent
@@ -320,6 +321,9 @@ def _latency(planned: PlannedCell, session: CostSession | str) -> tuple[list[Lat
 
 def _absent_flops(verbs: Ported, per_query: PerQuery) -> dict[str, str]:
     absent = {}
+    if per_query.memory.kv is None:
+        absent["cost.per_query.memory.kv"] = ABSENT["kv"]
+        absent |= {f"cost.per_query.flops.{name}": ABSENT["text"] for name in ("prefill", "per_token")}
     for name, term in (("once", verbs.once), ("per_upgrade", verbs.per_upgrade)):
         if term.train_flops is None:
             absent[f"cost.{name}.train_flops"] = "an operation of the network has no FLOP formula"
@@ -327,7 +331,7 @@ def _absent_flops(verbs: Ported, per_query: PerQuery) -> dict[str, str]:
             absent[f"cost.{name}.seconds"] = "others did the tuning; how long it took is not published"
     if per_query.flops.total is None:
         reason = f"operations without a FLOP formula: {', '.join(per_query.flops.uncounted_ops)}"
-        absent |= {f"cost.per_query.flops.{name}": reason for name in ("total", "counted")}
+        absent |= {f"cost.per_query.flops.{name}": reason for name in ("total", "counted", "prefill", "per_token")}
         members = per_query.flops.by_member
         absent |= {f"cost.per_query.flops.by_member.{name}": reason for name in members if members[name] is None}
     return absent

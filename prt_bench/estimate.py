@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,9 +11,12 @@ import torch
 
 from prt_bench.api import Model
 from prt_bench.costs import CompositionMeter
+from prt_bench.feeds import Work
+from prt_bench.language_spec import LanguageSpec
 from prt_bench.networks import Networks
 from prt_bench.plan import Plan, PlannedCell, verb_data
 from prt_bench.task_spec import Recipe
+from prt_bench.tasks import Spec
 from prt_bench.tools import Planned, PlanTools, Training
 
 __all__ = ["Estimate", "estimate"]
@@ -50,7 +54,8 @@ def estimate(plan: Plan, cells: Sequence[PlannedCell], networks: Networks) -> Es
     """Ask the verbs of every cell, with tools that only note, and count."""
     found = Estimate()
     asked: dict[str, Training] = {}
-    reads: dict[tuple[str, str], tuple[Model, int]] = {}
+    reads: dict[tuple[str, str], tuple[Model, Work]] = {}
+    specs: dict[str, Spec] = {}
     for planned in cells:
         for trial in planned.trials:
             tools = PlanTools(plan.store, trial.recipes, planned.cell.seed, plan.request.device, plan.request.places)
@@ -59,6 +64,7 @@ def estimate(plan: Plan, cells: Sequence[PlannedCell], networks: Networks) -> Es
                 artifact = method.fit(planned.source, verb_data(planned, "fit"), tools)
                 artifact = method.port(artifact, planned.source, planned.target, verb_data(planned, "port"), tools)
                 asked |= tools.asked
+                specs |= dict.fromkeys(tools.asked, planned.task.spec)
                 composition = planned.method.method.attach(artifact, planned.source, planned.target)
             except Planned:
                 found.unknown.append(planned.title)
@@ -67,14 +73,14 @@ def estimate(plan: Plan, cells: Sequence[PlannedCell], networks: Networks) -> Es
                 (found.skipped if type(error).__name__ == SKIP else found.unknown).append(reason)
             else:
                 test = len(planned.task.roles["test"])
-                images = min(test, planned.cell.limit or test) + len(planned.task.roles["validation"])
+                examples = min(test, planned.cell.limit or test) + len(planned.task.roles["validation"])
                 for model in composition.members.values():
-                    reads[model.key, planned.task.name] = (model, images)
+                    reads[model.key, planned.task.name] = (model, _work(planned.task.spec, examples))
     found.unknown, found.skipped = list(dict.fromkeys(found.unknown)), list(dict.fromkeys(found.skipped))
     missing = {key: text for key, text in asked.items() if not plan.store.path("artifacts", key).is_file()}
     found.trainings = [str(training) for training in missing.values()]
     found.reused = len(asked) - len(missing)
-    _count(found, list(missing.values()), list(reads.values()), networks)
+    _count(found, [(training, specs[key]) for key, training in missing.items()], list(reads.values()), networks)
     found.flops_per_second = matrix_product_speed(networks.device)
     return found
 
@@ -82,18 +88,34 @@ def estimate(plan: Plan, cells: Sequence[PlannedCell], networks: Networks) -> Es
 SKIP = "SkipError"
 
 
+def _work(spec: Spec, examples: int) -> Work:
+    """What reading so many examples of a task is; a text is taken to be as long as the task's stated query."""
+    if not isinstance(spec, LanguageSpec):
+        return Work(images=examples)
+    tokens, answer = spec.query.prompt_tokens + spec.query.output_tokens, spec.query.output_tokens
+    return Work(lengths=Counter({tokens: examples}), rows=examples * answer)
+
+
 def _count(
-    found: Estimate, trainings: Sequence[Training], reads: Sequence[tuple[Model, int]], networks: Networks
+    found: Estimate,
+    trainings: Sequence[tuple[Training, Spec]],
+    reads: Sequence[tuple[Model, Work]],
+    networks: Networks,
 ) -> None:
     meter = CompositionMeter(networks)
-    for training in trainings:
+
+    def forward(model: Model, work: Work) -> int:
+        return meter.price(model).of(work) or 0
+
+    for training, spec in trainings:
         found.artifact_bytes += BYTES_PER_PARAMETER * meter.parameters(training.model)
         if isinstance(training.tuning, Recipe):
             seen = training.tuning.steps * training.tuning.batch_size
-            passes = seen if training.tuning.random_resized_crop else training.examples
-            found.training_flops += (1 + BACKWARD) * meter.forward(training.model) * seen
-            found.training_flops += sum(meter.forward(model) * passes for model in training.frozen)
-    found.reading_flops += sum(meter.forward(model) * images for model, images in reads)
+            live = training.tuning.random_resized_crop or isinstance(spec, LanguageSpec)
+            passes = _work(spec, seen if live else training.examples)
+            found.training_flops += (1 + BACKWARD) * forward(training.model, _work(spec, seen))
+            found.training_flops += sum(forward(model, passes) for model in training.frozen)
+    found.reading_flops += sum(forward(model, work) for model, work in reads)
 
 
 def matrix_product_speed(device: torch.device) -> float:

@@ -1,10 +1,12 @@
-"""What the training loop is fed with: the same inputs at every step, or a new random crop of each."""
+"""What the training loop is fed with: the same inputs at every step, a new random crop of each, or dialogues."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,32 +18,84 @@ from prt_bench.files import digest
 from prt_bench.networks import Inputs
 from prt_bench.prefetch import prefetched
 
-__all__ = ["Batch", "CroppedFeed", "Feed", "FixedFeed", "random_box"]
-
-Batch = tuple[torch.Tensor, dict[str, torch.Tensor]]
-"""Inputs (B, *input shape) of the trained network, and logits (B, K) of each frozen one, on the device."""
+__all__ = ["Batch", "CroppedFeed", "Feed", "FixedFeed", "Step", "Work", "random_box"]
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 ATTEMPTS = 10
 
 
-class Feed(Protocol):
-    """Gives batches in the order asked for."""
+@dataclass(frozen=True)
+class Batch:
+    """What goes through the trained network together; a row is an image, or a token to be answered."""
 
-    def batches(self, order: Sequence[torch.Tensor], device: torch.device) -> Iterator[Batch]:
-        """One batch per index tensor (B,)."""
+    inputs: Any
+    """Of the trained network, on the device."""
+    held: Mapping[str, torch.Tensor]
+    """Logits (R, K) of each frozen network."""
+    truth: torch.Tensor
+    """The right output of each row, (R,)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the optimiser: all rows count alike, however many go through the network together."""
+
+    rows: int
+    parts: Iterator[Batch]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a network reads: so many images, or sequences by their length with so many rows to answer."""
+
+    images: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+    rows: int = 0
+
+
+class Feed(Protocol):
+    """Gives the examples in the order asked for."""
+
+    def steps(self, order: Sequence[torch.Tensor], device: torch.device) -> Iterator[Step]:
+        """One step per index tensor (B,)."""
+
+    def work(self, order: Sequence[torch.Tensor]) -> Work:
+        """What the trained network reads in these steps."""
+
+    def frozen_work(self, order: Sequence[torch.Tensor]) -> Work:
+        """What each frozen network reads for them."""
+
+
+def _parts(indices: torch.Tensor, together: int | None) -> Sequence[torch.Tensor]:
+    return torch.split(indices, together) if together else [indices]
 
 
 class FixedFeed:
     """Inputs that are the same at every step: what frozen networks say of them, (N, K), was computed once."""
 
-    def __init__(self, inputs: Inputs, frozen: Mapping[str, torch.Tensor]) -> None:
+    def __init__(
+        self, inputs: Inputs, frozen: Mapping[str, torch.Tensor], labels: torch.Tensor, together: int | None = None
+    ) -> None:
         self._inputs = inputs
         self._frozen = frozen
+        self._labels = labels
+        self._together = together
 
-    def batches(self, order: Sequence[torch.Tensor], device: torch.device) -> Iterator[Batch]:
-        for indices, inputs in zip(order, self._inputs.batches(order), strict=True):
-            yield inputs.to(device), {name: logits[indices].to(device) for name, logits in self._frozen.items()}
+    def steps(self, order: Sequence[torch.Tensor], device: torch.device) -> Iterator[Step]:
+        parts = [_parts(indices, self._together) for indices in order]
+        batches = self._inputs.batches([part for step in parts for part in step])
+        for indices, step in zip(order, parts, strict=True):
+            yield Step(len(indices), (self._batch(part, next(batches), device) for part in step))
+
+    def work(self, order: Sequence[torch.Tensor]) -> Work:
+        return Work(images=sum(map(len, order)))
+
+    def frozen_work(self, order: Sequence[torch.Tensor]) -> Work:
+        return Work(images=len(self._inputs) if order else 0)
+
+    def _batch(self, indices: torch.Tensor, inputs: torch.Tensor, device: torch.device) -> Batch:
+        held = {name: logits[indices].to(device) for name, logits in self._frozen.items()}
+        return Batch(inputs.to(device), held, self._labels[indices].to(device))
 
 
 class CroppedFeed:
@@ -55,8 +109,10 @@ class CroppedFeed:
         network: Network,
         examples: Examples,
         frozen: Mapping[str, Network],
+        labels: torch.Tensor,
         area: tuple[float, float],
         seed: int,
+        together: int | None = None,
     ) -> None:
         for name, other in {"the trained network": network, **frozen}.items():
             if other.crop is None:
@@ -64,12 +120,22 @@ class CroppedFeed:
         self._network = network
         self._examples = examples
         self._frozen = frozen
+        self._labels = labels
         self._area = area
         self._seed = seed
+        self._together = together
 
-    def batches(self, order: Sequence[torch.Tensor], device: torch.device) -> Iterator[Batch]:
-        for crops in prefetched(self._crops, enumerate(indices.tolist() for indices in order)):
-            yield self._batch(crops, device)
+    def steps(self, order: Sequence[torch.Tensor], device: torch.device) -> Iterator[Step]:
+        crops = prefetched(self._crops, enumerate(indices.tolist() for indices in order))
+        for indices, cropped in zip(order, crops, strict=True):
+            places = _parts(torch.arange(len(indices)), self._together)
+            truth = self._labels[indices]
+            yield Step(len(indices), (self._batch(cropped, part, truth[part], device) for part in places))
+
+    def work(self, order: Sequence[torch.Tensor]) -> Work:
+        return Work(images=sum(map(len, order)))
+
+    frozen_work = work
 
     def _crops(self, numbered: tuple[int, list[int]]) -> dict[str, torch.Tensor]:
         """Inputs of one step, by kind of preprocessing."""
@@ -81,10 +147,12 @@ class CroppedFeed:
         return {kind: network.crop(images, boxes) for kind, network in networks.items() if network.crop}
 
     @torch.no_grad()
-    def _batch(self, crops: Mapping[str, torch.Tensor], device: torch.device) -> Batch:
-        on_device = {kind: pixels.to(device) for kind, pixels in crops.items()}
+    def _batch(
+        self, crops: Mapping[str, torch.Tensor], part: torch.Tensor, truth: torch.Tensor, device: torch.device
+    ) -> Batch:
+        on_device = {kind: pixels[part].to(device) for kind, pixels in crops.items()}
         held = {name: other.module(on_device[_kind(other)]).float() for name, other in self._frozen.items()}
-        return on_device[_kind(self._network)], held
+        return Batch(on_device[_kind(self._network)], held, truth.to(device))
 
 
 def random_box(size: tuple[int, int], area: tuple[float, float], generator: np.random.Generator) -> Box:

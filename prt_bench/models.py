@@ -19,7 +19,7 @@ __all__ = ["file_sha256", "model_for", "parse_pair", "weights_sha256"]
 
 WORDS_OF_CARD = {
     *("title", "zero_shot", "provenance", "licence", "verified"),
-    *("hub", "file", "revision", "sha256", "size_bytes", "gated"),
+    *("hub", "file", "revision", "sha256", "size_bytes", "gated", "dtype", "vocabulary"),
 }
 """What a card says that changes no output: the weights' own bytes are in the identity."""
 
@@ -52,7 +52,7 @@ def model_for(
     """
     card = registry.card(alias)
     family = registry.family(card)
-    own_space = family.space(card, space)
+    own_space = family.space(card, space, places, assume or weights == "random")
     card_facts = card.model_dump(mode="json", exclude=WORDS_OF_CARD)
     try:
         files = ["random"] if weights == "random" else [file_sha256(path) for path in family.weight_files(card, places)]

@@ -15,9 +15,8 @@ from prt_bench.records import ModelCard
 from prt_bench.registry import Registry
 from prt_bench.requests import RunRequest, Suite
 from prt_bench.store import Store
-from prt_bench.task_spec import HubSource, LabelFile, PublishedEncoder, TaskSpec
-from prt_bench.tasks import task_spec
-from prt_bench.yaml_files import load_yaml
+from prt_bench.task_spec import HubData, HubSource, LabelFile, PublishedEncoder
+from prt_bench.tasks import Spec, spec_at, task_spec
 
 __all__ = ["Need", "needs"]
 
@@ -71,14 +70,14 @@ def _all(request: RunRequest, chosen: Suite, registry: Registry, into: Into) -> 
     pairs = [parse_pair(text, registry) for text in chosen.pairs]
     aliases = list(dict.fromkeys(name for pair in pairs for name in (pair.source, pair.target)))
     specs = [task_spec(name, registry) for name in chosen.tasks]
-    specs += [load_yaml(path, TaskSpec) for path in request.data if path.is_file()]
+    specs += [spec_at(path) for path in request.data if path.is_file()]
     for alias in aliases:
         card = registry.card(alias)
-        if card.hub is not None and card.file is not None:
-            yield _weights(card, card.hub, card.file, request, registry, into)
+        if card.hub is not None:
+            yield _weights(card, card.hub, request, registry, into)
     for spec in specs:
-        if isinstance(spec.source, HubSource):
-            yield _data(spec, spec.source, request, registry, into)
+        for source in spec.hub_data:
+            yield _data(spec, source, request, registry, into)
     if chosen.recipe == PUBLISHED:
         for alias in aliases:
             for spec in specs:
@@ -87,7 +86,7 @@ def _all(request: RunRequest, chosen: Suite, registry: Registry, into: Into) -> 
                     yield _encoder(encoder, request, registry, into)
 
 
-def _weights(card: ModelCard, hub: str, file: str, request: RunRequest, registry: Registry, into: Into) -> Need:
+def _weights(card: ModelCard, hub: str, request: RunRequest, registry: Registry, into: Into) -> Need:
     try:
         registry.family(card).weight_files(card, request.places)
         at_hand = True
@@ -98,7 +97,7 @@ def _weights(card: ModelCard, hub: str, file: str, request: RunRequest, registry
         f"weights of {card.alias}",
         hub,
         card.revision,
-        (file,),
+        registry.family(card).hub_files(card),
         into.weights / hub,
         card.size_bytes,
         card.licence,
@@ -108,14 +107,15 @@ def _weights(card: ModelCard, hub: str, file: str, request: RunRequest, registry
     )
 
 
-def _data(spec: TaskSpec, source: HubSource, request: RunRequest, registry: Registry, into: Into) -> Need:
+def _data(spec: Spec, source: HubData, request: RunRequest, registry: Registry, into: Into) -> Need:
     try:
         find_data(spec.name, source, request.data_dir, Store(request.store))
         at_hand = True
     except MissingError:
         at_hand = False
     pin = registry.pins.datasets.get(source.repository)
-    label_files = (source.label_names.file,) if isinstance(source.label_names, LabelFile) else ()
+    names = source.label_names if isinstance(source, HubSource) else None
+    label_files = (names.file,) if isinstance(names, LabelFile) else ()
     return Need(
         "dataset",
         f"data of {spec.name}",

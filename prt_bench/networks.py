@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from prt_bench.api import Model, Network, Places
+from prt_bench.api import Model, Network, Places, TextNetwork
 from prt_bench.data.examples import Examples
 from prt_bench.errors import CellError, RequestError
 from prt_bench.files import digest
@@ -103,7 +103,8 @@ class Networks:
             return self._networks[model.key]
         if model.artifact is None:
             network = self.registry.family(model.card).build(model.card, model.space, self.weights, self.places)
-            network.module.to(self.device)
+            if not network.spread:
+                network.module.to(self.device)
         else:
             network = self.fresh(Model(model.card, model.space, model.identity))
             _lay_over(network, model)
@@ -111,6 +112,13 @@ class Networks:
         self._networks[model.key] = network
         while len(self._networks) > KEPT_NETWORKS:
             self._networks.popitem(last=False)
+        return network
+
+    def text(self, model: Model) -> TextNetwork:
+        """The same, of a model that must read text. Raises CellError where it does not."""
+        network = self.get(model)
+        if not isinstance(network, TextNetwork):
+            raise CellError(f"{model.name} reads no text")
         return network
 
     def shape_only(self, model: Model) -> Network:

@@ -17,7 +17,7 @@ from prt_bench.api import ModelCard, Places
 from prt_bench.errors import MissingError, RequestError
 from prt_bench.files import write_atomically
 from prt_bench.store import Store
-from prt_bench.task_spec import HubSource, PublishedEncoder
+from prt_bench.task_spec import HubData, HubSource, PublishedEncoder
 
 __all__ = [
     "MANIFEST",
@@ -43,12 +43,13 @@ class FoundData:
     """A folder that holds a data set."""
 
     folder: Path
-    image_folder: bool
+    plain: bool
+    """Under the task's name, as an image folder or as one file of texts per split; not a copy of a repository."""
     own: bool
     """The user's own, whose sizes may differ from those a task pins."""
 
 
-def find_data(task: str, source: HubSource, data_dir: Path | None, store: Store) -> FoundData:
+def find_data(task: str, source: HubData, data_dir: Path | None, store: Store) -> FoundData:
     """Where the data of a hub task is.
 
     Raises:
@@ -58,22 +59,25 @@ def find_data(task: str, source: HubSource, data_dir: Path | None, store: Store)
     if data_dir is not None:
         if not data_dir.is_dir():
             raise RequestError(f"--data-dir {data_dir}: no such folder")
-        for folder, image_folder in ((data_dir / task, True), (data_dir / source.repository, False)):
+        for folder, plain in ((data_dir / task, True), (data_dir / source.repository, False)):
             if folder.is_dir() and not (folder / UNFINISHED).exists():
-                return FoundData(folder, image_folder, own=True)
+                return FoundData(folder, plain, own=True)
             tried.append(str(folder))
     fetched = store.root / "data" / source.repository
     if _whole(fetched, source):
-        return FoundData(fetched, image_folder=False, own=False)
+        return FoundData(fetched, plain=False, own=False)
     tried.append(str(fetched))
+    if isinstance(source, HubSource):
+        plainly = f"an image folder at DIR/{task}/{{train,test}}/CLASS/"
+    else:
+        plainly = f"a file of JSON lines per split at DIR/{task}/{{train,test}}.jsonl"
     raise MissingError(
-        f"task {task}: no data (tried {', '.join(tried)}); connect and run `prt-bench fetch --task {task}`, or put an "
-        f"image folder at DIR/{task}/{{train,test}}/CLASS/ or a copy of {source.repository} at "
-        f"DIR/{source.repository}/ and pass --data-dir DIR"
+        f"task {task}: no data (tried {', '.join(tried)}); connect and run `prt-bench fetch --task {task}`, or put "
+        f"{plainly} or a copy of {source.repository} at DIR/{source.repository}/ and pass --data-dir DIR"
     )
 
 
-def _whole(folder: Path, source: HubSource) -> bool:
+def _whole(folder: Path, source: HubData) -> bool:
     """Whether a fetch into the folder was finished, of the commit that the task names, with all files it needs."""
     known = None if (folder / UNFINISHED).exists() else manifest(folder)
     if known is None or source.revision not in (None, known["revision"]):
@@ -88,8 +92,8 @@ def weight_places(repository: str | None, file: str, alias: str | None, places: 
     return [folder / name / file for folder in folders for name in (alias, repository) if name]
 
 
-def find_weights(card: ModelCard, file: str, places: Places) -> Path:
-    """The weight file of a card.
+def find_weights(card: ModelCard, file: str, places: Places, task: str = "digits") -> Path:
+    """The weight file of a card; `task` is one that the model can do, for the hint.
 
     Raises:
         MissingError: nowhere; says what was tried and the ways out.
@@ -100,7 +104,7 @@ def find_weights(card: ModelCard, file: str, places: Places) -> Path:
             return path
     raise MissingError(
         f"model {card.alias}: no weights (tried {', '.join(map(str, tried))}); connect and run `prt-bench fetch --pair "
-        f"{card.alias}:{card.alias} --task digits`, or put the file of {card.hub or 'the model'} at "
+        f"{card.alias}:{card.alias} --task {task}`, or put the file of {card.hub or 'the model'} at "
         f"DIR/{card.alias}/{file} and pass --weights-dir DIR, or try an embedded pair: --pair nano-rn16-a:nano-rn24-b"
     )
 

@@ -11,7 +11,7 @@ from prt_bench.data.folder import Progress
 from prt_bench.errors import RequestError
 from prt_bench.files import digest
 from prt_bench.models import model_for, parse_pair
-from prt_bench.recipes import PUBLISHED, equal_budget, published_encoder, recipe_for
+from prt_bench.recipes import PUBLISHED, equal_budget, in_steps, published_encoder, recipe_for
 from prt_bench.records import Cell, PairNames, read_record
 from prt_bench.registry import MethodRequest, Registry
 from prt_bench.requests import RunRequest, Suite, choice
@@ -128,7 +128,8 @@ def _tuning(registry: Registry, task: Task, alias: str, recipe: str | None) -> T
     """Where tuned weights of a model come from; None where nobody has published any."""
     if recipe == PUBLISHED:
         return published_encoder(alias, task.name, registry)
-    return recipe_for(task.spec, recipe or registry.card(alias).recipe, registry)
+    found = recipe_for(task.spec, recipe or registry.card(alias).recipe, registry)
+    return in_steps(found, len(task.roles["train"]))
 
 
 def _cells(
@@ -167,6 +168,7 @@ def _cells(
                 "search": search.model_dump() if search else None,
                 "limit": request.limit,
                 "training": training_source(),
+                **task.permissions(request.allow_code),
             }
             cell = Cell(
                 id=digest(facts)[:16],

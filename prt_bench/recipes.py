@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.registry import Registry
-from prt_bench.task_spec import PublishedEncoder, PublishedEncoders, Recipe, RecipeChange, Recipes, Search, TaskSpec
+from prt_bench.task_spec import PublishedEncoder, PublishedEncoders, Recipe, RecipeChange, Recipes, Search, SpecHead
 from prt_bench.yaml_files import load_yaml
 
-__all__ = ["PUBLISHED", "equal_budget", "published_encoder", "published_facts", "recipe_for", "recipe_names"]
+__all__ = [
+    "PUBLISHED",
+    "equal_budget",
+    "in_steps",
+    "published_encoder",
+    "published_facts",
+    "recipe_for",
+    "recipe_names",
+]
 
 PUBLISHED = "published"
 """The recipe that trains nothing: tuned encoders are taken from those who published them."""
@@ -18,7 +28,7 @@ def recipe_names(registry: Registry) -> list[str]:
     return [*_base_recipes(registry), PUBLISHED]
 
 
-def recipe_for(task: TaskSpec, name: str, registry: Registry) -> Recipe:
+def recipe_for(task: SpecHead, name: str, registry: Registry) -> Recipe:
     """The recipe of that name as the task changes it. Raises RequestError where there is none of the name."""
     known = _base_recipes(registry)
     if name not in known:
@@ -28,6 +38,15 @@ def recipe_for(task: TaskSpec, name: str, registry: Registry) -> Recipe:
             raise RequestError(f"task {task.name}: recipe: unknown recipe {other!r}{did_you_mean(other, known)}")
     change = task.recipe.get(name, RecipeChange())
     return known[name].model_copy(update=change.model_dump(exclude_none=True))
+
+
+def in_steps(recipe: Recipe, examples: int) -> Recipe:
+    """The recipe with its steps and its warm-up counted out, where it gives passes over the examples."""
+    steps = recipe.steps
+    if recipe.epochs is not None:
+        steps = max(1, math.ceil(recipe.epochs * examples / recipe.batch_size))
+    warmup = recipe.warmup_steps if recipe.warmup_ratio is None else math.ceil(recipe.warmup_ratio * steps)
+    return recipe.model_copy(update={"steps": steps, "warmup_steps": warmup})
 
 
 def published_encoder(model: str, task: str, registry: Registry) -> PublishedEncoder | None:

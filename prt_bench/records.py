@@ -43,6 +43,7 @@ __all__ = [
     "SessionEntry",
     "Strict",
     "TaskProvenance",
+    "VocabularyCard",
     "read_record",
     "read_session",
 ]
@@ -59,6 +60,17 @@ class Strict(BaseModel):
     """A schema that refuses unknown keys and cannot be changed after it is made."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class VocabularyCard(Strict):
+    """The tokens of a language model, on paper."""
+
+    name: str
+    """Cards of one name share their ordinary tokens."""
+    rows: int = Field(ge=1)
+    """Of the output matrix, padding included."""
+    tokens: int = Field(ge=1)
+    """In use: ids from here up are padding."""
 
 
 class ModelCard(Strict):
@@ -93,6 +105,13 @@ class ModelCard(Strict):
     """Which of a task's tuning recipes fits this model: `paper` or `embedded`."""
     embedded: bool = False
     """Ships with the package: for trying, testing and showing the mechanism."""
+    dtype: str | None = None
+    """Of the published weights of a language model, such as `bfloat16`."""
+    context_length: int | None = Field(default=None, ge=1)
+    """The most tokens that a language model reads."""
+    vocabulary: VocabularyCard | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    """Shape of a language model in the keys of its own config.json, which is compared with it."""
     labels: tuple[str, ...] | None = None
     """The fixed output space of a plain classifier; null where outputs are built for any class list."""
     zero_shot: dict[str, float] = Field(default_factory=dict)
@@ -152,6 +171,8 @@ class Quality(Strict):
     ece: float | None
     predictions: str
     """File with one row per test example, relative to the record's own folder."""
+    counts: dict[str, int] = Field(default_factory=dict)
+    """Of text: requests, those that did not fit the context, and tokens read and written over all of them."""
     validation: dict[str, Metric] | None = None
     tuning: list[dict[str, Any]] = Field(default_factory=list)
     components: dict[str, float] | None = None

@@ -39,6 +39,8 @@ class RunRequest(Strict):
     data_dir: Path | None = None
     weights_dir: Path | None = None
     device: str = "cpu"
+    allow_code: bool = False
+    """Whether scoring may run what a model wrote, in a process of its own with limits."""
     weights: Literal["real", "random"] = "real"
     """Random weights are for cost sessions: architectures alone, no download."""
     assume: bool = False
@@ -48,7 +50,7 @@ class RunRequest(Strict):
 
     @property
     def places(self) -> Places:
-        return Places(self.weights_dir, self.store / "weights")
+        return Places(self.weights_dir, self.store / "weights", self.device)
 
     @property
     def pins(self) -> Path:

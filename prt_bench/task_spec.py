@@ -16,8 +16,10 @@ __all__ = [
     "BuiltinSource",
     "ClassName",
     "FolderSource",
+    "HubData",
     "HubSource",
     "LabelFile",
+    "LowRank",
     "MetricChoice",
     "ProceduralSource",
     "PublishedEncoder",
@@ -28,6 +30,7 @@ __all__ = [
     "Role",
     "Roles",
     "Search",
+    "SpecHead",
     "TaskSpec",
     "Tuning",
     "spoken_key",
@@ -36,16 +39,40 @@ __all__ = [
 MetricName = Literal["top1", "mean_per_class"]
 
 
+class LowRank(Strict):
+    """LoRA (Hu et al., ICLR 2022): what is learned is a product of two thin matrices beside each linear layer."""
+
+    rank: int = Field(ge=1)
+    alpha: int = Field(ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    layers: tuple[str, ...] = ()
+    """Last parts of the names of the layers that learn; empty for all linear ones but the output matrix."""
+
+
 class Recipe(Strict):
-    """How an encoder is tuned: AdamW, linear warm-up, cosine to zero."""
+    """How a network is tuned: AdamW, linear warm-up, then a decay to zero."""
 
     steps: int = Field(ge=0)
+    epochs: float | None = Field(default=None, gt=0)
+    """Passes over the examples, in place of steps, which then follow from it."""
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
+    warmup_ratio: float | None = Field(default=None, ge=0, lt=1)
+    """Part of the steps that warms up, in place of `warmup_steps`, which then follow from it."""
+    decay: Literal["cosine", "linear"] = "cosine"
     weight_decay: float = Field(ge=0)
     clip_norm: float = Field(gt=0)
     """Gradients are scaled down to this norm."""
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    """How many examples of a batch go through the network together. None: all."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of activations on a GPU; weights that learn are always fp32, and so is all on a CPU."""
+    checkpointing: bool = False
+    """Whether activations are computed again in the backward pass, to hold fewer."""
+    max_tokens: int | None = Field(default=None, ge=2)
+    """Of one training text; longer ones lose their end, which is counted. None: what the model can read."""
+    low_rank: LowRank | None = None
     random_resized_crop: tuple[float, float] | None = None
     """Smallest and largest part of the picture's area that a training crop keeps. None: inputs are the same at
     every step, so that what a frozen network says of them is computed once."""
@@ -55,6 +82,7 @@ class RecipeChange(Strict):
     """Values of a named base recipe that a task sets otherwise."""
 
     steps: int | None = Field(default=None, ge=0)
+    epochs: float | None = Field(default=None, gt=0)
     batch_size: int | None = Field(default=None, ge=1)
     learning_rate: float | None = Field(default=None, gt=0)
     warmup_steps: int | None = Field(default=None, ge=0)
@@ -144,23 +172,28 @@ class LabelFile(Strict):
     file: str
 
 
-class HubSource(Strict):
-    """A data set of the hub; `--data-dir` may hold it as an image folder or in the hub's own format."""
+class HubData(Strict):
+    """A data set of the hub; `--data-dir` may hold it in the hub's own format, or plainly under the task's name."""
 
-    kind: Literal["hub"]
+    kind: Literal["hub"] = "hub"
     repository: str
     revision: str | None = None
     config: str | None = None
-    image: tuple[str, ...] = ("image",)
-    """Names that the column of pictures may have; the first that is there is read."""
-    label: str = "label"
-    label_names: tuple[str, ...] | LabelFile | None = None
-    """Names of a column of plain integers. None: the column knows its own."""
     files: tuple[str, ...] = ()
     """Patterns of the files that are needed; empty for all."""
     size_bytes: int | None = None
     """About how much a download is."""
     gated: bool = False
+
+
+class HubSource(HubData):
+    """Labelled pictures of the hub; `--data-dir` may hold them as an image folder."""
+
+    image: tuple[str, ...] = ("image",)
+    """Names that the column of pictures may have; the first that is there is read."""
+    label: str = "label"
+    label_names: tuple[str, ...] | LabelFile | None = None
+    """Names of a column of plain integers. None: the column knows its own."""
 
 
 class FolderSource(Strict):
@@ -247,13 +280,27 @@ def spoken_key(text: str) -> str:
     return re.sub(r"[\W_]+", "", text.casefold()) or text
 
 
-class TaskSpec(Strict):
-    """A task file."""
+class SpecHead(Strict):
+    """What every task file begins with."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     version: str
     title: str
     summary: str = ""
+    licence: str
+    citation: str = ""
+    recipe: dict[str, RecipeChange] = Field(default_factory=dict)
+    """Base recipe → what this task changes in it."""
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _version_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int | float) else value
+
+
+class TaskSpec(SpecHead):
+    """A task file of labelled pictures."""
+
     kind: Literal["image-classification"]
     source: Annotated[BuiltinSource | ProceduralSource | HubSource | FolderSource, Field(discriminator="kind")]
     roles: Roles
@@ -263,18 +310,9 @@ class TaskSpec(Strict):
     templates: tuple[str, ...] = Field(min_length=1)
     templates_source: str
     metrics: MetricChoice = MetricChoice()
-    licence: str
-    citation: str = ""
-    recipe: dict[str, RecipeChange] = Field(default_factory=dict)
-    """Base recipe → what this task changes in it."""
     anchors: Anchors | None = None
     known_duplicates: float = Field(default=0.01, ge=0, lt=1)
     """The part of the test images that the published data set is known to share, byte for byte, with train."""
-
-    @field_validator("version", mode="before")
-    @classmethod
-    def _version_text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int | float) else value
 
     @field_validator("templates")
     @classmethod
@@ -300,6 +338,31 @@ class TaskSpec(Strict):
             if name not in self.space.labels:
                 raise ValueError(f"anchors: names: {name!r} is no class of the task")
         return self
+
+    @property
+    def primary(self) -> str:
+        """The headline's name in a record."""
+        return self.metrics.primary
+
+    @property
+    def prompting(self) -> tuple[str, ...]:
+        """What beside the output space decides what a model is asked."""
+        return ()
+
+    @property
+    def template(self) -> str:
+        """How dialogues become text: there are none."""
+        return ""
+
+    @property
+    def hub_data(self) -> tuple[HubData, ...]:
+        """The data sets of the hub that the task reads."""
+        return (self.source,) if isinstance(self.source, HubSource) else ()
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """What a list of tasks says of it."""
+        return {"classes": len(self.classes), "test": self.roles.test.size, "source": self.source.kind}
 
     @property
     def space(self) -> OutputSpace:

@@ -18,6 +18,7 @@ from prt_bench.data.hub import load_hub
 from prt_bench.data.splits import Cut, RoleCut, cut_roles
 from prt_bench.errors import MissingError, RequestError, did_you_mean
 from prt_bench.files import digest
+from prt_bench.language_spec import LanguageSpec
 from prt_bench.places import find_data
 from prt_bench.registry import Registry
 from prt_bench.store import Store
@@ -32,11 +33,13 @@ from prt_bench.task_spec import (
     TaskSpec,
     spoken_key,
 )
+from prt_bench.text_tasks import TextPlaces, absent_roles, load_roles
 from prt_bench.yaml_files import load_yaml
 
-__all__ = ["Task", "TaskSource", "load_own", "load_task", "task_spec"]
+__all__ = ["Spec", "Task", "TaskSource", "load_own", "load_task", "spec_at", "task_spec"]
 
 log = logging.getLogger(__name__)
+Spec = TaskSpec | LanguageSpec
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,26 @@ class Task:
     name: str
     version: str
     """The task file's, or that with `+local.<digest>` where the user's own data has other sizes than pinned."""
-    spec: TaskSpec
+    spec: Spec
     roles: Mapping[str, Examples]
     data_sha256: str
     split_sha256: str
     left_out: int = 0
-    """Training and validation examples that are, byte for byte, test images, and so in no role."""
+    """Training and validation examples that the test has too, and so in no role."""
 
     @property
     def space(self) -> OutputSpace:
         return self.spec.space
+
+    @property
+    def primary(self) -> str:
+        """The headline metric."""
+        return self.spec.primary
+
+    def permissions(self, allow_code: bool) -> dict[str, bool]:
+        """What a user may allow or not that decides whether there is a score at all."""
+        runs_code = isinstance(self.spec, LanguageSpec) and self.spec.benchmark.program is not None
+        return {"allow_code": allow_code} if runs_code else {}
 
     @property
     def pinned(self) -> bool:
@@ -64,13 +77,13 @@ class Task:
 
     @property
     def template_sha256(self) -> str:
-        return digest([self.space.labels, self.space.templates])
+        return digest([self.space.key, *self.spec.prompting])
 
     @property
     def identity(self) -> str:
         """Digest of everything of the task that can change a score, except the tuning recipe."""
         facts = [self.name, self.version, self.data_sha256, self.split_sha256, self.template_sha256]
-        return digest([*facts, self.spec.metrics.primary])
+        return digest([*facts, self.primary])
 
 
 @dataclass(frozen=True)
@@ -85,15 +98,21 @@ class TaskSource:
     """Where data is missing, plan with as many examples as the task pins."""
 
 
-def task_spec(name: str, registry: Registry) -> TaskSpec:
+def task_spec(name: str, registry: Registry) -> Spec:
     """The task file of a name. Raises RequestError with near names."""
     files = registry.task_files()
     if name not in files:
         raise RequestError(f"unknown task {name!r}{did_you_mean(name, files)}")
-    spec = load_yaml(files[name], TaskSpec)
+    spec = spec_at(files[name])
     if spec.name != name:
         raise RequestError(f"{files[name]}:1: name: {spec.name!r} is not the file's name {name!r}")
     return spec
+
+
+def spec_at(path: Path) -> Spec:
+    """A task file, of pictures or of text."""
+    of_text = path.is_file() and re.search(r"^kind:\s*['\"]?language\b", path.read_text(encoding="utf-8"), re.M)
+    return load_yaml(path, LanguageSpec) if of_text else load_yaml(path, TaskSpec)
 
 
 def load_task(name: str, source: TaskSource) -> Task:
@@ -104,13 +123,28 @@ def load_task(name: str, source: TaskSource) -> Task:
 def load_own(path: Path, source: TaskSource) -> Task:
     """A task of the user's: a task file, or an image folder that needs none."""
     if path.is_file():
-        return _with_data(load_yaml(path, TaskSpec), source, path.parent)
+        return _with_data(spec_at(path), source, path.parent)
     raw = load_folder(path, source.store, source.report)
     spec = _spec_of_folder(path, raw)
     return _cut(spec, raw, f"0+local.{_raw_digest(raw)[:8]}")
 
 
-def _with_data(spec: TaskSpec, source: TaskSource, base: Path) -> Task:
+def _with_data(spec: Spec, source: TaskSource, base: Path) -> Task:
+    return _with_texts(spec, source, base) if isinstance(spec, LanguageSpec) else _with_images(spec, source, base)
+
+
+def _with_texts(spec: LanguageSpec, source: TaskSource, base: Path) -> Task:
+    try:
+        found = load_roles(spec, TextPlaces(spec.name, base, source.data_dir, source.store))
+    except MissingError:
+        if not source.assume:
+            raise
+        return Task(spec.name, spec.version, spec, absent_roles(spec).roles, "missing", "missing")
+    version = spec.version if found.pinned else f"{spec.version}+local.{found.data_sha256[:8]}"
+    return Task(spec.name, version, spec, found.roles, found.data_sha256, found.split_sha256, found.left_out)
+
+
+def _with_images(spec: TaskSpec, source: TaskSource, base: Path) -> Task:
     try:
         raw, in_folder = _raw(spec, source, base)
     except MissingError:
@@ -142,7 +176,7 @@ def _raw(spec: TaskSpec, source: TaskSource, base: Path) -> tuple[RawData, bool]
             return load_folder(base / path, source.store, source.report), False
         case HubSource() as hub:
             found = find_data(spec.name, hub, source.data_dir, source.store)
-            if found.image_folder:
+            if found.plain:
                 return load_folder(found.folder, source.store, source.report), True
             splits = sorted({role.split for role in spec.roles.by_name().values()})
             return load_hub(found.folder, hub, splits, source.store, source.report, found.own), False

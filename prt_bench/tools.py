@@ -10,9 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prt_bench.api import Artifact, Model, Network, Places, Rule, View
+from prt_bench.api import Artifact, Model, Network, Places, Rule, TextNetwork, View
 from prt_bench.data.examples import Examples
+from prt_bench.data.text import Dialogues
 from prt_bench.errors import CellError, MissingError, SkipError
+from prt_bench.feeds import Work
 from prt_bench.files import digest
 from prt_bench.ledger import Charge, Ledger
 from prt_bench.models import file_sha256
@@ -24,16 +26,21 @@ from prt_bench.views import view_of
 if TYPE_CHECKING:
     import torch
 
+    from prt_bench.costs import CompositionMeter
     from prt_bench.feeds import Feed
     from prt_bench.networks import Networks
 
 __all__ = ["LiveTools", "PlanTools", "Planned", "Training", "training_source"]
 
 
+TRAINING_FILES = ("training.py", "adapting.py", "composing.py", "feeds.py", "text_feed.py", "rendering.py")
+
+
 @cache
 def training_source() -> str:
-    """Digest of the training loop's source: what is tuned depends on it."""
-    return hashlib.sha256((Path(__file__).parent / "training.py").read_bytes()).hexdigest()
+    """Digest of the source of the training loop and what feeds it: what is tuned depends on it."""
+    content = b"".join((Path(__file__).parent / name).read_bytes() for name in TRAINING_FILES)
+    return hashlib.sha256(content).hexdigest()
 
 
 class Toolbox:
@@ -141,11 +148,16 @@ class LiveTools(Toolbox):
         tunings: Mapping[str, Tuning],
         seed: int,
         networks: Networks,
+        meter: CompositionMeter,
+        how: str,
         report: Callable[[str, int, int], None],
     ) -> None:
+        """`how` names the template by which dialogues become text."""
         super().__init__(store, tunings, seed, networks.device.type, networks.places)
         self.ledger = Ledger()
         self._networks = networks
+        self._meter = meter
+        self._how = how
         self._report = report
 
     def tune(
@@ -170,9 +182,10 @@ class LiveTools(Toolbox):
     def outputs(self, model: Model, view: View) -> torch.Tensor:
         examples = view_of(view).examples()
         with self.ledger.inside():
+            if isinstance(examples, Dialogues):
+                raise CellError("outputs of texts are too many to keep; name the model as frozen where one is tuned")
             found = self._networks.outputs(model, examples)
-            flops = self._flops(model).forward
-        price = None if flops is None else flops * len(examples)
+            price = self._meter.price(model).of(Work(images=len(examples)))
         self.ledger.charges.append(Charge(price, found.seconds, len(examples), found.reused))
         return found.logits
 
@@ -204,7 +217,7 @@ class LiveTools(Toolbox):
             "labels": list(model.space.labels),
             "log": [],
             "cost": {
-                "train_flops": None if seen is None else self._flops(model).training(seen),
+                "train_flops": None if seen is None else self._meter.training(model).of(Work(images=seen)),
                 "seconds": None,
                 "examples": seen or 0,
             },
@@ -220,29 +233,22 @@ class LiveTools(Toolbox):
         rule: Rule | None,
         recipe: Recipe,
     ) -> None:
-        import torch
-
-        from prt_bench.training import tune
+        from prt_bench.composing import shared_outputs
+        from prt_bench.training import batch_order, tune
 
         examples = view_of(view).examples()
-        seen = recipe.steps * recipe.batch_size
-        flops = self._flops(model).training(seen)
-        passes = seen if recipe.random_resized_crop else len(examples) if recipe.steps else 0
-        for other in frozen.values():
-            forward = self._flops(other).forward
-            flops = None if flops is None or forward is None else flops + forward * passes
         title = f"tuning {model.name}" + (f" through {', '.join(frozen)}" if frozen else "")
         network = self._networks.fresh(model)
+        order = batch_order(len(examples), recipe, self.seed)
+        shared = shared_outputs([model, *frozen.values()])
         feed, seconds = self._feed(model, network, examples, frozen, recipe)
         result = tune(
-            network,
-            feed,
-            torch.from_numpy(view.labels),
-            recipe,
-            self.seed,
-            rule,
-            lambda done, total: self._report(title, done, total),
+            network, feed, order, recipe, self.seed, rule, shared, lambda done, total: self._report(title, done, total)
         )
+        flops = self._meter.training(model, recipe.low_rank, recipe.checkpointing).of(feed.work(order))
+        for other in frozen.values():
+            forward = self._meter.price(other).of(feed.frozen_work(order))
+            flops = None if flops is None or forward is None else flops + forward
         manifest = {
             "model": model.card.alias,
             "frozen": {name: other.name for name, other in frozen.items()},
@@ -262,36 +268,37 @@ class LiveTools(Toolbox):
         self, model: Model, network: Network, examples: Examples, frozen: Mapping[str, Model], recipe: Recipe
     ) -> tuple[Feed, float]:
         """What to train on, and the seconds that were paid for it beforehand."""
+        import torch
+
         from prt_bench.feeds import CroppedFeed, FixedFeed
 
+        if isinstance(examples, Dialogues):
+            return self._text_feed(model, network, examples, frozen, recipe), 0.0
+        labels, together = torch.from_numpy(examples.labels), recipe.micro_batch_size
         if not recipe.steps:
             # Nothing is read: cost sessions stand on such artifacts.
-            return FixedFeed(self._networks.inputs(model, examples.subset([0])), {}), 0.0
+            return FixedFeed(self._networks.inputs(model, examples.subset([0])), {}, labels), 0.0
         if recipe.random_resized_crop:
             held = {name: self._networks.get(other) for name, other in frozen.items()}
-            return CroppedFeed(network, examples, held, recipe.random_resized_crop, self.seed), 0.0
+            area = recipe.random_resized_crop
+            return CroppedFeed(network, examples, held, labels, area, self.seed, together), 0.0
         # Inputs are the same at every step, so a frozen network's outputs are too: computed once.
         found = {name: self._networks.outputs(other, examples) for name, other in frozen.items()}
-        fixed = FixedFeed(self._networks.inputs(model, examples), {name: out.logits for name, out in found.items()})
+        logits = {name: out.logits for name, out in found.items()}
+        fixed = FixedFeed(self._networks.inputs(model, examples), logits, labels, together)
         return fixed, sum(out.seconds for out in found.values())
 
-    def _flops(self, model: Model) -> _PassFlops:
-        from prt_bench.meters.flops import count_forward, count_training, input_shape
+    def _text_feed(
+        self, model: Model, network: Network, examples: Dialogues, frozen: Mapping[str, Model], recipe: Recipe
+    ) -> Feed:
+        from prt_bench.composing import shared_outputs
+        from prt_bench.rendering import rendering
+        from prt_bench.text_feed import TextFeed, encode_all, refuse_unshared
 
-        network = self._networks.shape_only(model)
-        shape = input_shape(network)
-        forward = count_forward(network, shape)
-        both = count_training(network, shape)
-        return _PassFlops(None if forward.uncounted else forward.flops, None if both.uncounted else both.flops)
-
-
-@dataclass(frozen=True)
-class _PassFlops:
-    """FLOPs of one example through a network; None where an operation has no formula."""
-
-    forward: int | None
-    both: int | None
-
-    def training(self, examples: int) -> int | None:
-        """FLOPs of training on this many examples, forward and backward."""
-        return None if self.both is None else self.both * examples
+        held = {name: self._networks.text(other) for name, other in frozen.items()}
+        if not recipe.steps:
+            return TextFeed((), held, recipe)
+        assert isinstance(network, TextNetwork)
+        entries = encode_all(examples, network, rendering(self._how), recipe.max_tokens)
+        refuse_unshared(entries, shared_outputs([model, *frozen.values()]), model)
+        return TextFeed(entries, held, recipe)

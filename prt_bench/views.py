@@ -29,13 +29,14 @@ class TaskView:
     def __iter__(self) -> Iterator[Example]:
         for index in range(len(self)):
             self.read.add(index)
-            label = None if self.role == "unlabelled" else int(self._examples.labels[index])
-            yield Example(self._examples.ids[index], self._examples.image(index), label)
+            yield self._examples.example(index, labelled=self.role != "unlabelled")
 
     @property
     def labels(self) -> NDArray[np.int64]:
         if self.role == "unlabelled":
             raise CellError("the view `unlabelled` has no labels")
+        if len(self) and (self._examples.labels < 0).all():
+            raise CellError("texts have no class labels: read the dialogues of the view's examples")
         self.read.update(range(len(self)))
         return self._examples.labels.copy()
 

@@ -63,13 +63,14 @@ class Worker:
         """
         planned = [self._cells[path] for path in paths]
         first = planned[0]
-        networks = self._worker.networks
+        networks, workload = self._worker.networks, self._worker.evaluator(first)
+        target = Composition({"target": first.target}, WeightedSum(target=1.0))
         environment = describe(str(networks.device))
         session_id = digest(
             [
                 first.source.identity,
                 first.target.identity,
-                len(first.task.space.labels),
+                workload.query(target).shape(),
                 sorted((cell.method.label, cell.method.source_sha256) for cell in planned),
                 list(batch_sizes),
                 networks.weights,
@@ -84,8 +85,9 @@ class Worker:
                 session = measure_session(
                     session_id,
                     first.cell.pair,
-                    Composition({"target": first.target}, WeightedSum(target=1.0)),
+                    target,
                     [self._worker.timed(cell, scratch) for cell in planned],
+                    workload,
                     networks,
                     self._worker.meter,
                     batch_sizes,

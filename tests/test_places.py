@@ -97,13 +97,13 @@ def test_data_is_an_image_folder_before_a_mirror_before_what_was_fetched(tmp_pat
     fetched = store.root / "data" / "org" / "pets"
     write_manifest(fetched, "org/pets", "a" * 40, [])
     found = find_data("pets", SOURCE, mine, store)
-    assert (found.folder, found.image_folder, found.own) == (fetched, False, False)
+    assert (found.folder, found.plain, found.own) == (fetched, False, False)
     (mine / "org" / "pets").mkdir(parents=True)
     found = find_data("pets", SOURCE, mine, store)
-    assert (found.folder, found.image_folder, found.own) == (mine / "org" / "pets", False, True)
+    assert (found.folder, found.plain, found.own) == (mine / "org" / "pets", False, True)
     (mine / "pets").mkdir()
     found = find_data("pets", SOURCE, mine, store)
-    assert (found.folder, found.image_folder, found.own) == (mine / "pets", True, True)
+    assert (found.folder, found.plain, found.own) == (mine / "pets", True, True)
     found = find_data("pets", SOURCE, None, store)
     assert found.folder == fetched, "without --data-dir the store is all there is"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -163,8 +163,9 @@ def _answers(entries: Sequence[Filed]) -> _Answers:
             with path.open(encoding="utf-8", newline="") as file:
                 read = list(csv.DictReader(file))
             ids = [row["id"] for row in read]
-            labels = np.array([int(row["label"]) for row in read])
-            correct = np.array([row["prediction"] == row["label"] for row in read], dtype=np.float64)
+            # Texts have a score of their own; of images it follows from the label.
+            labels = np.array([int(row.get("label", 0)) for row in read])
+            correct = np.array([_score(row) for row in read], dtype=np.float64)
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise RequestError(f"{path}: not a predictions file ({error}); its record is {entry.path}") from None
         n = quality.metrics[quality.primary].n
@@ -178,6 +179,10 @@ def _answers(entries: Sequence[Filed]) -> _Answers:
             correct = correct * len(labels) / (np.count_nonzero(counts) * counts[labels])
         by_seed[entry.record.cell.seed] = correct
     return _Answers(items, by_seed)
+
+
+def _score(row: Mapping[str, str]) -> float:
+    return float(row["score"]) if "score" in row else float(row["prediction"] == row["label"])
 
 
 def _row(entries: Sequence[Filed], answers: _Answers) -> Row:

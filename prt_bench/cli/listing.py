@@ -125,9 +125,7 @@ def _tasks(registry: Registry) -> Rows:
             "name": spec.name,
             "version": spec.version,
             "title": spec.title,
-            "classes": len(spec.classes),
-            "test": spec.roles.test.size,
-            "source": spec.source.kind,
+            **spec.listed,
             "licence": spec.licence,
         }
         for spec in specs

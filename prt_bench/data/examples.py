@@ -1,4 +1,4 @@
-"""Raw examples with labels, before any model's preprocessing."""
+"""Raw examples, before any model's preprocessing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from prt_bench.errors import MissingError, RequestError
+from prt_bench.api import Example
+from prt_bench.errors import CellError, MissingError, RequestError
 
 __all__ = ["AbsentExamples", "ArrayExamples", "Examples", "FileExamples", "RawData", "to_rgb"]
 
 
 class Examples(ABC):
-    """N raw images with labels. `labels` is (N,) int64, -1 where a label is outside the class list."""
+    """N raw examples: images with labels, or texts.
+
+    `labels` is (N,) int64, -1 where a label is outside the class list; texts have none.
+    """
 
     labels: NDArray[np.int64]
     ids: list[str]
@@ -27,26 +31,30 @@ class Examples(ABC):
     def __len__(self) -> int:
         return len(self.ids)
 
-    @abstractmethod
     def image(self, index: int) -> Image.Image:
-        """The decoded image, RGB."""
+        """The decoded image, RGB. Raises CellError where the examples are texts."""
+        raise CellError(f"{self.ids[index]} is a text, not an image")
+
+    def example(self, index: int, labelled: bool) -> Example:
+        """What a method sees of an example."""
+        return Example(self.ids[index], self.image(index), int(self.labels[index]) if labelled else None)
 
     @abstractmethod
     def subset(self, indices: Sequence[int]) -> Examples:
         """A copy that holds these examples and no way to the others."""
 
-    @abstractmethod
     def relabelled(self, labels: NDArray[np.int64]) -> Examples:
-        """The same images under other labels."""
+        """The same images under other labels. Raises CellError where the examples are texts."""
+        raise CellError("texts have no class labels")
 
     @property
     @abstractmethod
     def digests(self) -> Sequence[str]:
-        """Digest of each image as it is stored: equal for the same picture, byte for byte."""
+        """Digest of each example as it is stored: equal for the same one, byte for byte."""
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of images and labels, in order."""
+        """Digest of all examples and their labels, in order."""
         content = hashlib.sha256("\n".join(self.digests).encode())
         content.update(np.ascontiguousarray(self.labels).tobytes())
         return content.hexdigest()

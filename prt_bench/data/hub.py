@@ -20,7 +20,7 @@ from prt_bench.files import digest
 from prt_bench.store import Store
 from prt_bench.task_spec import HubSource, LabelFile
 
-__all__ = ["load_hub"]
+__all__ = ["load_hub", "read_table", "split_files"]
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,23 @@ def load_hub(
 
 
 def _table(folder: Path, source: HubSource, split: str, store: Store) -> Any:
+    files = split_files(folder, source.config, split, (".tar", ".parquet"))
+    if files is None:
+        # A repository of image files: only the library can tell which are the split's.
+        return read_table(str(folder.resolve()), None, split, store, folder)
+    kind = "webdataset" if files[0].suffix == ".tar" else "parquet"
+    features = _features(folder, files[0], source.config) if kind == "parquet" else None
+    return read_table(kind, files, split, store, folder, features)
+
+
+def read_table(
+    kind: str, files: Sequence[Path] | None, split: str, store: Store, folder: Path, features: Any = None
+) -> Any:
+    """One split as a `datasets` table, from files of one format, or from a folder that the library reads as a whole.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
     import datasets
 
     # The library writes to these what is said once, below.
@@ -96,38 +113,39 @@ def _table(folder: Path, source: HubSource, split: str, store: Store) -> Any:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     datasets.disable_progress_bars()
     options: dict[str, Any] = {"split": split, "cache_dir": str((store.root / "datasets").resolve())}
+    if files is not None:
+        options["data_files"] = {split: [str(path.resolve()) for path in files]}
+    if features is not None:
+        options["features"] = features
     try:
-        files = _split_files(folder, source, split)
-        if files is None:
-            return datasets.load_dataset(str(folder.resolve()), **options)
-        kind = "webdataset" if files[0].suffix == ".tar" else "parquet"
-        if kind == "parquet":
-            options["features"] = _features(folder, files[0], source.config)
-        return datasets.load_dataset(kind, data_files={split: [str(path.resolve()) for path in files]}, **options)
+        return datasets.load_dataset(kind, **options)
     except Exception as error:  # noqa: BLE001 - the library raises its own, the formats' and the system's errors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RequestError(
-            f"data {folder}, split {split}: cannot be read ({reason}); is it a whole copy of {source.repository}?"
+            f"data {folder}, split {split}: cannot be read ({reason}); is it a whole copy of the repository?"
         ) from None
 
 
-def _split_files(folder: Path, source: HubSource, split: str) -> list[Path] | None:
-    """The split's own files, in order; None where only the library can tell (a repository of image files).
+def split_files(folder: Path, config: str | None, split: str, suffixes: tuple[str, ...]) -> list[Path] | None:
+    """The split's own files in a copy of a hub repository, in order; None where none has one of these suffixes.
 
-    Other splits may not have been fetched, which the library would miss.
+    Other splits may not have been fetched, which the hub's library would miss.
+
+    Raises:
+        RequestError: there are such files, but none of this split.
     """
-    patterns = _card_patterns(folder, source.config, split) or [
+    patterns = _card_patterns(folder, config, split) or [
         f"{split}/*.tar",
-        f"{source.config or '**'}/{split}-*.parquet",
-        f"**/{split}[-_.]*.parquet",
-        f"{split}.parquet",
+        *(f"{config or '**'}/{split}-*{suffix}" for suffix in suffixes),
+        *(f"**/{split}[-_.]*{suffix}" for suffix in suffixes),
+        *(f"{split}{suffix}" for suffix in suffixes),
     ]
     for pattern in patterns:
-        found = [path for path in folder.glob(pattern) if path.suffix in (".tar", ".parquet")]
+        found = [path for path in folder.glob(pattern) if path.suffix in suffixes]
         if found:
             return sorted(found, key=_by_number)
-    if any(folder.rglob("*.parquet")) or any(folder.rglob("*.tar")):
-        raise RequestError(f"no files of split {split!r}")
+    if any(path.suffix in suffixes for path in folder.rglob("*")):
+        raise RequestError(f"data {folder}, split {split}: no files of this split")
     return None
 
 

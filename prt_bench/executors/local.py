@@ -144,6 +144,8 @@ def _serve(connection: Connection, open_job: Callable[[Report], Any]) -> None:
     # Ctrl-C is the parent's to handle: it ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Libraries draw bars of their own; progress is reported to the parent, which shows it.
+    os.environ |= {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
     # What the data are warned of, the parent has said when it made the same plan.
     logging.getLogger("prt_bench").setLevel(logging.ERROR)
     logging.getLogger("prt_bench.anchors").setLevel(logging.WARNING)

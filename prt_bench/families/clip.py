@@ -53,7 +53,7 @@ class ClipFamily(Family):
 
     def cards(self) -> Sequence[ModelCard]:
         real = load_yaml(Path(str(files("prt_bench.families"))) / "clip.yaml", Cards).models
-        embedded = [load_yaml(path, ModelCard) for path in sorted(_embedded_folder().glob("*/card.yaml"))]
+        embedded = [load_yaml(path, ModelCard) for path in sorted(_embedded_folder().glob("nano-rn*/card.yaml"))]
         return [*real, *embedded]
 
     def weight_files(self, card: ModelCard, places: Places) -> Sequence[Path]:

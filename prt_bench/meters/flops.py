@@ -22,11 +22,12 @@ NEGLIGIBLE = frozenset(
     _adaptive_avg_pool2d _adaptive_avg_pool2d_backward _log_softmax _log_softmax_backward_data
     _native_batch_norm_legit _native_batch_norm_legit_no_training _safe_softmax _softmax _softmax_backward_data
     _to_copy _unsafe_view add_ alias amax arange argmax as_strided as_strided_ avg_pool2d avg_pool2d_backward cat clone
-    constant_pad_nd copy_ cudnn_batch_norm detach embedding empty empty_like expand fill_ full full_like gather
-    gelu_backward index index_select lift_fresh linalg_vector_norm logsumexp masked_fill masked_fill_ max
+    constant_pad_nd copy_ cudnn_batch_norm detach embedding embedding_dense_backward
+    empty empty_like expand fill_ full full_like gather
+    gelu_backward index index_put index_select lift_fresh linalg_vector_norm logsumexp masked_fill masked_fill_ max
     max_pool2d_with_indices max_pool2d_with_indices_backward mean native_batch_norm native_batch_norm_backward
     native_dropout native_group_norm native_group_norm_backward native_layer_norm native_layer_norm_backward
-    new_empty new_empty_strided new_zeros nll_loss_backward nll_loss_forward ones ones_like permute repeat
+    new_empty new_empty_strided new_ones new_zeros nll_loss_backward nll_loss_forward ones ones_like permute repeat
     scalar_tensor scatter select select_backward slice slice_backward split split_with_sizes squeeze stack std sum t
     threshold_backward topk transpose unbind unsqueeze upsample_bicubic2d var var_mean view zero_ zeros
     zeros_like
@@ -99,35 +100,34 @@ def counted(run: Callable[[], object]) -> Count:
 
 
 def input_shape(network: Network) -> tuple[int, ...]:
-    """Shape of one preprocessed example, without the batch."""
+    """Shape of one preprocessed image, without the batch."""
     from PIL import Image
 
     return tuple(network.preprocess([Image.new("RGB", (8, 8))]).shape[1:])
 
 
-def count_forward(network: Network, shape: tuple[int, ...]) -> Count:
-    """One example through a network on the meta device, as at inference."""
+def count_forward(network: Network, inputs: Any) -> Count:
+    """A pass of these inputs through a network on the meta device, as at inference."""
 
     def run() -> None:
         with torch.no_grad():
-            network.module(torch.empty(1, *shape, device="meta"))
+            network.module(inputs)
 
     network.module.eval()
     return counted(run)
 
 
-def count_training(network: Network, shape: tuple[int, ...]) -> Count:
-    """One example forward and backward through a network on the meta device, as in training."""
-
-    def run() -> None:
-        network.module(torch.empty(1, *shape, device="meta")).sum().backward()
-
-    network.module.requires_grad_(True)
-    return counted(run)
+def count_training(network: Network, inputs: Any) -> Count:
+    """The same, forward and backward, as in training; what does not learn has its gradients off already."""
+    return counted(lambda: network.module(inputs).sum().backward())
 
 
-def count_composition(members: Mapping[str, Count], calls: Mapping[str, float], rule: Count) -> Flops:
-    """Per query: Σ member × measured calls + the rule's own. No total where an operation has no formula."""
+def count_composition(members: Mapping[str, Count], calls: Mapping[str, float], rule: Count, rows: int = 1) -> Flops:
+    """Per query: Σ member × measured calls + the rule's own on so many rows.
+
+    No total where an operation has no formula.
+    """
+    rule = Count(rule.flops * rows, rule.elementwise * rows, rule.uncounted)
     uncounted = sorted({op for count in (*members.values(), rule) for op in count.uncounted})
     total = None if uncounted else round(sum(members[name].flops * calls[name] for name in members)) + rule.flops
     return Flops(

@@ -1,0 +1,60 @@
+"""How good a composition is on a task, whatever the task asks for; and what one of its queries is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from prt_bench.api import Composition
+from prt_bench.costs import System
+from prt_bench.meters.queries import Query
+from prt_bench.records import Metric
+
+__all__ = ["Evaluator", "Scores", "Validated"]
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What validation says of a composition."""
+
+    value: float
+    """The higher the better: what trials are chosen by."""
+    metrics: dict[str, Metric]
+    seen: Any = None
+    """What the evaluator that made it needs again for the test."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the test says of a composition."""
+
+    metrics: dict[str, Metric]
+    predictions: str
+    """The text of the predictions file: CSV, one row per example."""
+    nll: float | None = None
+    nll_calibrated: float | None = None
+    ece: float | None = None
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Dotted path in a record → why there is no value."""
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """What was counted on the way, such as requests that did not fit."""
+
+
+class Evaluator(Protocol):
+    """Asks compositions what one task asks."""
+
+    def query(self, composition: Composition) -> Query:
+        """The unit of cost."""
+
+    def system(self, composition: Composition, batch_size: int) -> System:
+        """So many queries at once, ready to be timed."""
+
+    def validate(self, composition: Composition) -> Validated:
+        """How it does on the validation role."""
+
+    def reading(self, composition: Composition) -> int | None:
+        """FLOPs of validating it; None where an operation has no formula."""
+
+    def test(self, composition: Composition, validated: Validated) -> Scores:
+        """How it does on the test role."""

@@ -1,0 +1,162 @@
+"""The data of a language task: dialogues to tune on, and the documents that its benchmark asks about."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prt_bench.data.examples import AbsentExamples, Examples
+from prt_bench.data.text import Dialogues, Documents, dialogue_of, load_rows, refuse_unanswered, render_row
+from prt_bench.data.world_rows import world_rows
+from prt_bench.errors import RequestError
+from prt_bench.files import digest
+from prt_bench.language_spec import FileSource, LanguageSpec, TextSource, TrainingSet, WorldSource
+from prt_bench.places import find_data
+from prt_bench.store import Store
+
+__all__ = ["TextPlaces", "TextRoles", "absent_roles", "load_roles"]
+
+log = logging.getLogger(__name__)
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class TextRoles:
+    """The examples of each role, and whether their sizes are those that the task pins."""
+
+    roles: Mapping[str, Examples]
+    pinned: bool
+    left_out: int = 0
+    """Training and validation examples that ask what the test asks, and so are in no role."""
+
+    @property
+    def data_sha256(self) -> str:
+        return digest({name: examples.sha256 for name, examples in sorted(self.roles.items())})
+
+    @property
+    def split_sha256(self) -> str:
+        return digest({name: examples.ids for name, examples in sorted(self.roles.items())})
+
+
+@dataclass(frozen=True)
+class TextPlaces:
+    """Where a task's texts are looked for."""
+
+    task: str
+    base: Path
+    """The folder of the task file."""
+    data_dir: Path | None
+    store: Store
+
+
+def load_roles(spec: LanguageSpec, places: TextPlaces) -> TextRoles:
+    """Read a task's texts.
+
+    Raises:
+        MissingError: data is not at hand.
+        RequestError: a split, a column or a response is missing, or the sizes are not the pinned ones where they
+            must be.
+    """
+    test, test_pinned = _documents(spec, places)
+    train, validation, train_pinned = _dialogues(spec.train, places)
+    parts, left_out = _without_tested(spec, {"train": train, "validation": validation}, test)
+    return TextRoles({"test": test, **parts}, test_pinned and train_pinned, left_out)
+
+
+def absent_roles(spec: LanguageSpec) -> TextRoles:
+    """As many examples as the task pins, none of which is there: to plan with."""
+    train = (spec.train.size or 0) - (0 if spec.train.validation_split else spec.train.validation)
+    sizes = {"train": max(0, train), "validation": spec.train.validation, "test": spec.test.size or 0}
+    return TextRoles({name: AbsentExamples(f"{spec.name}/{name}", size) for name, size in sizes.items()}, True)
+
+
+def _documents(spec: LanguageSpec, places: TextPlaces) -> tuple[Documents, bool]:
+    splits: dict[str, dict[str, Any]] = {}
+    own = True
+    for name, config in spec.benchmark.tasks.items():
+        splits[name] = {}
+        for split in (spec.test.split, *spec.test.also):
+            splits[name][split], own = _rows(spec.test.source, config, split, places)
+        kept = spec.benchmark.keeps.get(name, {})
+        rows = splits[name][spec.test.split]
+        for column, value in kept.items():
+            rows = rows.select([index for index, found in enumerate(rows[column]) if found == value])
+        splits[name][spec.test.split] = rows
+    found = Documents.whole(splits, spec.test.split)
+    pinned = spec.test.size in (None, len(found))
+    if not pinned and not own:
+        raise RequestError(
+            f"task {spec.name}: role test has {len(found)} examples where the task pins {spec.test.size}; the data is "
+            "another version than the task's"
+        )
+    return found, pinned
+
+
+def _dialogues(spec: TrainingSet, places: TextPlaces) -> tuple[Dialogues, Dialogues, bool]:
+    config = spec.source.config if hasattr(spec.source, "config") else None
+    table, own = _rows(spec.source, config, spec.split, places)
+    where = f"task {places.task}, {spec.split}"
+    form = dialogue_of(spec.prompt, spec.response, spec.messages, where)
+    whole = Dialogues(table, form, [f"{spec.split}/{index}" for index in range(len(table))])
+    refuse_unanswered(whole, where)
+    pinned = spec.size in (None, len(whole))
+    if not pinned and not own:
+        raise RequestError(
+            f"task {places.task}: split {spec.split} has {len(whole)} rows where the task pins {spec.size}; the data "
+            "is another version than the task's"
+        )
+    if spec.validation_split is not None:
+        rows, _ = _rows(spec.source, config, spec.validation_split, places)
+        ids = [f"{spec.validation_split}/{index}" for index in range(len(rows))]
+        return whole, Dialogues(rows, form, ids).subset(range(min(spec.validation, len(rows)))), pinned
+    if spec.validation >= len(whole):
+        raise RequestError(
+            f"task {places.task}: {len(whole)} rows to tune on, of which {spec.validation} are kept out for "
+            "validation: none is left"
+        )
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(whole)).tolist()
+    kept_out = set(order[: spec.validation])
+    train = [index for index in range(len(whole)) if index not in kept_out]
+    return whole.subset(train), whole.subset(sorted(kept_out)), pinned
+
+
+def _rows(source: TextSource, config: str | None, split: str, places: TextPlaces) -> tuple[Any, bool]:
+    """One split, and whether it is the user's own data."""
+    match source:
+        case WorldSource(name=name):
+            return world_rows(name, split), False
+        case FileSource(path=path):
+            return load_rows(places.base / path, config, split, places.store, plain=True), True
+        case hub:
+            found = find_data(places.task, hub, places.data_dir, places.store)
+            return load_rows(found.folder, config or hub.config, split, places.store, found.plain), found.own
+
+
+def _without_tested(
+    spec: LanguageSpec, roles: Mapping[str, Dialogues], test: Documents
+) -> tuple[dict[str, Dialogues], int]:
+    """The roles less the examples whose prompt, word for word, the test has too."""
+    prompt = spec.train.prompt
+    if prompt is None or spec.train.source != spec.test.source:
+        return dict(roles), 0
+    asked = {render_row(prompt, row, f"task {spec.name}, test") for row in test.rows()}
+    kept: dict[str, Dialogues] = {}
+    left_out: list[str] = []
+    for name, dialogues in roles.items():
+        prompts = [dialogues.dialogue(index)[0][1] for index in range(len(dialogues))]
+        clean = [index for index, text in enumerate(prompts) if text not in asked]
+        left_out += [dialogues.ids[index] for index, text in enumerate(prompts) if text in asked]
+        kept[name] = dialogues if len(clean) == len(dialogues) else dialogues.subset(clean)
+    if left_out:
+        log.warning(
+            "task %s: %d training prompts are in the test too, the first as %s; they are left out of training",
+            spec.name,
+            len(left_out),
+            left_out[0],
+        )
+    return kept, len(left_out)
