@@ -337,6 +337,8 @@ class MethodCard:
     summary: str = ""
     source: str = ""
     """Where it was published."""
+    reads: Literal["anything", "images", "text"] = "anything"
+    """What its tasks must be made of."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Verb → the views it may read: `train`, `validation`, `unlabelled`."""
     strengths: Mapping[str, Setting] = field(default_factory=dict)
@@ -491,6 +493,8 @@ class Family(ABC):
     """How one kind of model is loaded and called. Subclass it, name it, give it cards."""
 
     name: ClassVar[str]
+    reads: ClassVar[Literal["images", "text"]] = "images"
+    """What its models read: pairs and tasks meet where both are of one kind."""
 
     @abstractmethod
     def cards(self) -> Sequence[ModelCard]:

@@ -66,11 +66,10 @@ class Lockstep:
 
     def check(self, sequences: Iterable[Sequence[int]]) -> None:
         """Raises CellError where a sequence holds a token that is not one and the same for all members."""
-        apart = set(self.shared.masked)
         for token in sorted(set[int]().union(*sequences)):
-            if token in apart or not 0 <= token < self.shared.size:
+            if not self.shared.has(token):
                 labels = self.first_model.space.labels
-                name = repr(labels[token]) if 0 <= token < len(labels) else "no token of the first"
+                name = repr(labels[token]) if token < len(labels) else "no token of the first"
                 raise CellError(
                     f"token {token} ({name}) of a prompt is not the same token for all of "
                     f"{', '.join(self.composition.members)}; use text or a chat format without it"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -135,6 +135,7 @@ class LanguageSpec(SpecHead):
     """A task file of text."""
 
     kind: Literal["language"]
+    reads: ClassVar[str] = "text"
     benchmark: Benchmark
     test: DocumentSet
     train: TrainingSet
@@ -163,6 +164,11 @@ class LanguageSpec(SpecHead):
         """The data sets of the hub that the task reads."""
         found = [source for source in (self.test.source, self.train.source) if isinstance(source, HubData)]
         return tuple(dict.fromkeys(found))
+
+    @property
+    def query_key(self) -> str:
+        """Tasks whose queries cost the same have the same: examples that methods show are of the task's own length."""
+        return f"{self.name} {self.version}: {self.query.prompt_tokens} + {self.query.output_tokens} tokens"
 
     @property
     def listed(self) -> dict[str, Any]:

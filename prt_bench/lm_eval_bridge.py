@@ -229,8 +229,9 @@ class CompositionLM(TemplateLM):  # type: ignore[misc]
         for place in sorted(range(len(requests)), key=lambda place: (-len(prompts[place]), prompts[place])):
             if not long[place]:
                 alike[json.dumps(requests[place].args[1], sort_keys=True)].append(place)
-        for settings, places in alike.items():
-            decoding, until = self._decoding(json.loads(settings))
+        # All settings are looked at before the first is worked through: a wrong one is said at once.
+        plans = [(*self._decoding(json.loads(settings)), places) for settings, places in alike.items()]
+        for decoding, until, places in plans:
             for batch in _batches(places, self.batch_size):
                 outputs = decode(
                     self.lockstep,

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prt_bench.api import VIEWS, Data, Model
+from prt_bench.benchmarks import refuse_unmet
 from prt_bench.data.folder import Progress
 from prt_bench.errors import RequestError
 from prt_bench.files import digest
+from prt_bench.language_spec import LanguageSpec
 from prt_bench.models import model_for, parse_pair
 from prt_bench.recipes import PUBLISHED, equal_budget, in_steps, published_encoder, recipe_for
 from prt_bench.records import Cell, PairNames, read_record
@@ -112,16 +114,42 @@ def make_plan(request: RunRequest, report: Progress) -> Plan:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise RequestError(f"two tasks of this run are called {twice[0]!r}; rename the folder or the file")
+    for task in tasks:
+        if isinstance(task.spec, LanguageSpec) and not request.assume:
+            refuse_unmet(task.spec, request.store / "nltk")
     cells = [
         planned
-        for pair in pairs
-        for task in tasks
+        for pair, task in _met(pairs, tasks, registry)
         for planned in _cells(request, registry, pair, task, methods, chosen)
     ]
     if request.shard is not None:
         index, count = request.shard
         cells = cells[index - 1 :: count]
     return Plan(request, registry, store, tuple(cells))
+
+
+def _met(pairs: Sequence[PairNames], tasks: Sequence[Task], registry: Registry) -> list[tuple[PairNames, Task]]:
+    """Pairs with the tasks that they can read. A suite may hold images and texts; what meets nothing is refused.
+
+    Raises:
+        RequestError: a pair is left without a task, or a task without a pair.
+    """
+    kinds = {pair: registry.family(registry.card(pair.target)).reads for pair in pairs}
+    found = [(pair, task) for pair in pairs for task in tasks if kinds[pair] == task.spec.reads]
+    for pair, kind in kinds.items():
+        if pair not in [met for met, _ in found]:
+            raise RequestError(f"pair {pair} reads {kind}, and none of the tasks is made of {kind}: {_names(tasks)}")
+    for task in tasks:
+        if task not in [met for _, met in found]:
+            raise RequestError(
+                f"task {task.name} is made of {task.spec.reads}, which none of the pairs reads: "
+                f"{', '.join(map(str, pairs))}"
+            )
+    return found
+
+
+def _names(tasks: Sequence[Task]) -> str:
+    return ", ".join(task.name for task in tasks)
 
 
 def _tuning(registry: Registry, task: Task, alias: str, recipe: str | None) -> Tuning | None:
@@ -155,6 +183,8 @@ def _cells(
     cells = []
     for method in methods:
         card, params = method.method.card, method.method.params
+        if card.reads not in ("anything", task.spec.reads):
+            continue
         trials = equal_trials(search, tunings, card, params) if search else [Trial(tunings, params, {})]
         for seed in range(chosen.seeds):
             facts = {

@@ -77,7 +77,7 @@ def run_plan(plan: Plan, watcher: Watcher, options: RunOptions) -> Outcome:
             _prepare(executor, group[0], watcher)
         sessions: dict[str, tuple[str | None, str]] = {}
         for number, planned in enumerate(cells, start=1):
-            shape = f"{planned.cell.pair}, {len(planned.task.space.labels)} classes"
+            shape = f"{planned.cell.pair}, {planned.task.spec.query_key}"
             if shape not in sessions:
                 sessions[shape] = _session(executor, plan, planned, watcher, options)
             watcher.started(planned, number, len(cells))

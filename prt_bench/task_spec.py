@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -302,6 +302,7 @@ class TaskSpec(SpecHead):
     """A task file of labelled pictures."""
 
     kind: Literal["image-classification"]
+    reads: ClassVar[str] = "images"
     source: Annotated[BuiltinSource | ProceduralSource | HubSource | FolderSource, Field(discriminator="kind")]
     roles: Roles
     classes: tuple[ClassName, ...] = Field(min_length=2)
@@ -358,6 +359,11 @@ class TaskSpec(SpecHead):
     def hub_data(self) -> tuple[HubData, ...]:
         """The data sets of the hub that the task reads."""
         return (self.source,) if isinstance(self.source, HubSource) else ()
+
+    @property
+    def query_key(self) -> str:
+        """Tasks whose queries cost the same have the same."""
+        return f"{len(self.classes)} classes"
 
     @property
     def listed(self) -> dict[str, Any]:

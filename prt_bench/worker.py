@@ -70,7 +70,7 @@ class Worker:
             [
                 first.source.identity,
                 first.target.identity,
-                workload.query(target).shape(),
+                first.task.spec.query_key,
                 sorted((cell.method.label, cell.method.source_sha256) for cell in planned),
                 list(batch_sizes),
                 networks.weights,

@@ -17,6 +17,7 @@ import torch
 
 from prt_bench.api import Artifact, Composition, Data, Method, Model, Places
 from prt_bench.composing import compose
+from prt_bench.costs import CompositionMeter
 from prt_bench.data.examples import Examples
 from prt_bench.models import model_for
 from prt_bench.networks import Networks
@@ -51,6 +52,7 @@ class Bench:
     store: Store
     task: Task
     networks: Networks
+    meter: CompositionMeter
     recipe: Recipe
 
     def model(self, alias: str) -> Model:
@@ -60,7 +62,7 @@ class Bench:
         chosen = recipe or self.recipe
         chosen = chosen if steps is None else chosen.model_copy(update={"steps": steps})
         recipes = dict.fromkeys(self.registry.cards, chosen)
-        return LiveTools(self.store, recipes, seed, self.networks, quiet)
+        return LiveTools(self.store, recipes, seed, self.networks, self.meter, self.task.spec.template, quiet)
 
     def data(self) -> Data:
         return Data({"train": TaskView("train", self.task.roles["train"])})
@@ -98,7 +100,7 @@ def bench(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Bench
     task = load_task("digits", TaskSource(registry, store, None, quiet))
     recipe = Recipe(steps=12, batch_size=32, learning_rate=1e-3, warmup_steps=2, weight_decay=0.1, clip_norm=1.0)
     networks = Networks(registry, Places(), store, "cpu", quiet)
-    return Bench(registry, store, task, networks, recipe)
+    return Bench(registry, store, task, networks, CompositionMeter(networks), recipe)
 
 
 @pytest.fixture

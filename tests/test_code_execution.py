@@ -84,6 +84,11 @@ def test_a_file_cannot_grow_without_end() -> None:
     assert run_program(program) == Outcome(False, "OSError")
 
 
+def test_open_files_are_bounded() -> None:
+    assert run_program("files = [open('x', 'w') for _ in range(100)]") == Outcome(False, "OSError")
+    assert run_program("files = [open('x', 'w') for _ in range(20)]").passed
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -158,6 +163,7 @@ def test_it_sees_no_environment_and_no_input(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PRT_BENCH_SECRET", "x")
     program = (
         "import os, sys\nassert 'PRT_BENCH_SECRET' not in os.environ\nassert sys.stdin.read() == ''\n"
+        "assert os.pread(0, 99, 0) == b''\n"
         "assert sys.argv == ['']\nassert not any('site-packages' in path for path in sys.path)\n"
     )
     assert run_program(program) == Outcome(True, "passed")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from prt_bench.api import CellError, WeightedSum
-from prt_bench.feeds import CroppedFeed, random_box
+from prt_bench.feeds import Batch, CroppedFeed, Feed, FixedFeed, Work, random_box
 from prt_bench.recipes import recipe_for
 from prt_bench.tasks import task_spec
 from tests.conftest import SOURCE, TARGET, Bench
@@ -37,11 +37,20 @@ def test_a_crop_keeps_nine_tenths_of_a_square_picture_or_more() -> None:
     assert len(set(boxes)) > 200
 
 
+def crops_of(bench: Bench, seed: int, together: int | None = None, *frozen: str) -> CroppedFeed:
+    network, train = bench.networks.get(bench.model(SOURCE)), bench.task.roles["train"]
+    held = {alias: bench.networks.get(bench.model(alias)) for alias in frozen}
+    return CroppedFeed(network, train, held, torch.from_numpy(train.labels), AREA, seed, together)
+
+
+def batches(feed: Feed, order: list[torch.Tensor]) -> list[Batch]:
+    """The one part of each step."""
+    return [batch for step in feed.steps(order, CPU) for (batch,) in [tuple(step.parts)]]
+
+
 def cropped(bench: Bench, seed: int, steps: int = 3) -> list[torch.Tensor]:
-    network = bench.networks.get(bench.model(SOURCE))
-    feed = CroppedFeed(network, bench.task.roles["train"], {}, AREA, seed)
     order = list(torch.arange(4 * steps).split(4))
-    return [inputs for inputs, _ in feed.batches(order, CPU)]
+    return [batch.inputs for batch in batches(crops_of(bench, seed), order)]
 
 
 def test_crops_depend_on_the_seed_alone_and_move_nobody_elses_random_numbers(bench: Bench) -> None:
@@ -53,10 +62,8 @@ def test_crops_depend_on_the_seed_alone_and_move_nobody_elses_random_numbers(ben
 
 
 def test_a_picture_is_cut_anew_at_every_step(bench: Bench) -> None:
-    network = bench.networks.get(bench.model(SOURCE))
-    feed = CroppedFeed(network, bench.task.roles["train"], {}, AREA, 0)
     same = torch.zeros(8, dtype=torch.long)
-    (inputs, _), (later, _) = feed.batches([same, same], CPU)
+    inputs, later = (batch.inputs for batch in batches(crops_of(bench, 0), [same, same]))
     assert not torch.equal(inputs[0], inputs[1])
     assert not torch.equal(inputs, later)
 
@@ -71,20 +78,51 @@ def test_a_crop_of_the_whole_picture_is_what_evaluation_sees(bench: Bench) -> No
 
 
 def test_frozen_networks_see_the_very_same_crops(bench: Bench) -> None:
-    source, target = (bench.networks.get(bench.model(alias)) for alias in (SOURCE, TARGET))
-    feed = CroppedFeed(source, bench.task.roles["train"], {"source": source, "target": target}, AREA, 0)
-    ((inputs, held),) = feed.batches([torch.arange(6)], CPU)
+    (batch,) = batches(crops_of(bench, 0, None, SOURCE, TARGET), [torch.arange(6)])
     with torch.no_grad():
-        assert torch.equal(held["source"], source.module(inputs))
-    assert held["target"].shape == held["source"].shape
-    assert not held["source"].requires_grad
+        assert torch.equal(batch.held[SOURCE], bench.networks.get(bench.model(SOURCE)).module(batch.inputs))
+    assert batch.held[TARGET].shape == batch.held[SOURCE].shape
+    assert not batch.held[SOURCE].requires_grad
+
+
+@pytest.mark.parametrize("together", [2, 4, 6, None])
+def test_a_batch_in_parts_holds_what_the_whole_one_holds(bench: Bench, together: int | None) -> None:
+    """Fixed inputs and crops alike: the same rows, in order, with their labels and what frozen networks say."""
+    train, model = bench.task.roles["train"], bench.model(SOURCE)
+    labels = torch.from_numpy(train.labels)
+    held = {SOURCE: torch.randn(len(train), 10, generator=torch.Generator().manual_seed(0))}
+    inputs = bench.networks.inputs(model, train)
+    order = list(torch.randperm(len(train), generator=torch.Generator().manual_seed(1))[:15].split(6))
+    kinds = [
+        (FixedFeed(inputs, held, labels), FixedFeed(inputs, held, labels, together)),
+        (crops_of(bench, 0, None, SOURCE), crops_of(bench, 0, together, SOURCE)),
+    ]
+    for whole, divided in kinds:
+        for one, step, indices in zip(batches(whole, order), divided.steps(order, CPU), order, strict=True):
+            parts = list(step.parts)
+            assert step.rows == len(indices) == len(one.truth)
+            assert [len(part.truth) for part in parts] == [len(part) for part in indices.split(together or 6)]
+            assert torch.equal(one.truth, labels[indices])
+            assert torch.equal(torch.cat([part.truth for part in parts]), one.truth)
+            assert torch.equal(torch.cat([part.inputs for part in parts]), one.inputs)
+            assert torch.allclose(torch.cat([part.held[SOURCE] for part in parts]), one.held[SOURCE], atol=1e-5)
+
+
+def test_a_feed_knows_what_the_networks_read(bench: Bench) -> None:
+    """The trained one every example of every step; a frozen one each example once, or every crop."""
+    train, order = bench.task.roles["train"], list(torch.arange(10).split(4))
+    fixed = FixedFeed(bench.networks.inputs(bench.model(SOURCE), train), {}, torch.from_numpy(train.labels))
+    crops = crops_of(bench, 0)
+    assert fixed.work(order) == crops.work(order) == crops.frozen_work(order) == Work(images=10)
+    assert fixed.frozen_work(order) == Work(images=len(train))
+    assert fixed.work([]) == fixed.frozen_work([]) == crops.work([]) == crops.frozen_work([]) == Work()
 
 
 def test_a_family_without_crops_is_told_so(bench: Bench) -> None:
     network = bench.networks.fresh(bench.model(SOURCE))
     network.crop = None
     with pytest.raises(CellError, match="random crops, which the family of the trained network does not offer"):
-        CroppedFeed(network, bench.task.roles["train"], {}, AREA, 0)
+        CroppedFeed(network, bench.task.roles["train"], {}, torch.zeros(1, dtype=torch.long), AREA, 0)
 
 
 def test_the_papers_recipe_crops_and_the_declared_other_one_does_not(bench: Bench) -> None:
@@ -105,7 +143,7 @@ def test_frozen_passes_are_charged_once_per_example_or_once_per_step(bench: Benc
         flops = tools.ledger.charges[0].train_flops
         assert flops is not None
         charged.append(flops)
-    forward = tools._flops(source).forward
+    forward = bench.meter.price(source).of(Work(images=1))
     assert forward is not None
     assert charged[1] - charged[0] == forward * (4 * bench.recipe.batch_size - len(data.train))
 

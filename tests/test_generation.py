@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 
-from prt_bench.api import Composition, WeightedSum
+from prt_bench.api import Composition, Vocabulary, WeightedSum
 from prt_bench.errors import CellError
-from prt_bench.generation import Decoding, generate
-from tests.tiny_language import CONTEXT, KINDS, Cast, Speaker, size, speaker, tokenizer
+from prt_bench.generation import Decoding, Lockstep, decode, generate
+from tests.tiny_language import CONTEXT, KINDS, Cast, Speaker, size, speaker, spelled, tokenizer
 
 TEXTS = (
     "the cat",
@@ -128,9 +129,9 @@ def test_nothing_is_computed_for_an_output_that_has_ended() -> None:
     speakers = cast_of("llama", ["target", "reward"])
     mix, cast = composed(speakers, target=1.0, reward=1.0), Cast(*speakers.values())
     free = generate(mix, cast, prompts(), Decoding(10))
-    stop = tokenizer().decode(free[2][3:4])
+    stop = spelled(free[2][3:4])
     lengths = [
-        next((place + 1 for place, token in enumerate(output) if stop in tokenizer().decode([token])), len(output))
+        next((place + 1 for place, token in enumerate(output) if stop in spelled([token])), len(output))
         for output in free
     ]
     assert len(set(lengths)) > 1, "outputs must end at different steps"
@@ -157,8 +158,8 @@ def test_a_stop_may_span_several_tokens() -> None:
     mix, cast = composed({"target": one}, target=1.0), Cast(one)
     free = generate(mix, cast, prompts(), Decoding(14))
     for output, prompt in zip(free, prompts(), strict=True):
-        stop = tokenizer().decode(output[5:8])
-        ends = next(end for end in range(1, 15) if stop in tokenizer().decode(output[:end]))
+        stop = spelled(output[5:8])
+        ends = next(end for end in range(1, 15) if stop in spelled(output[:end]))
         found = generate(mix, cast, [prompt], Decoding(14, stops=("not this one", stop)))
         assert found == [output[:ends]]
 
@@ -192,6 +193,16 @@ def test_one_seed_draws_one_text_in_whatever_batch() -> None:
     assert together != generate(mix, cast, prompts(), Decoding(10, temperature=1.0, top_p=0.95, seed=4))
     alike = generate(mix, cast, [prompts()[0]] * 4, drawn)
     assert len({tuple(tokens) for tokens in alike}) == 4, "requests draw for themselves"
+
+
+def test_draws_stay_with_their_request_when_others_end() -> None:
+    one = speaker("llama", 1)
+    mix, cast = composed({"target": one}, target=1.0), Cast(one)
+    drawn = Decoding(12, temperature=3.0, stops=tuple("aeiou0123"), seed=5)
+    together = generate(mix, cast, prompts(), drawn)
+    alone = [decode(Lockstep(mix, cast), [p], drawn, numbers=[n])[0] for n, p in enumerate(prompts())]
+    assert together == alone
+    assert len({len(tokens) for tokens in together}) > 2, "outputs must end at different steps"
 
 
 def test_the_smallest_top_p_and_no_temperature_are_greedy() -> None:
@@ -235,6 +246,23 @@ def test_tokens_that_members_do_not_share_are_never_written() -> None:
         found = generate(mix, cast, prompts(), decoding)
         assert [len(tokens) for tokens in found] == [min(40, CONTEXT - len(prompt)) for prompt in prompts()]
         assert all(token < size() and token != end for tokens in found for token in tokens)
+
+
+def test_a_control_token_of_one_member_in_the_midst_of_the_vocabulary_is_never_written() -> None:
+    target, reward = speaker("llama", 1), speaker("llama", 2)
+    target.network.stop_ids, begin = (), tokenizer().bos_token_id
+    assert begin == size() - 2
+    labels = [*reward.model.space.labels]
+    labels[begin] = "<system>"
+    space = Vocabulary(tuple(labels), control=frozenset((begin, begin + 1)))
+    reward = replace(reward, model=replace(reward.model, space=space))
+    hot = Decoding(40, temperature=50.0)
+    alone = generate(composed({"target": target}, target=1.0), Cast(target), prompts(), hot)
+    assert begin in {token for tokens in alone for token in tokens}
+    mix = composed({"target": target, "reward": reward}, target=1.0, reward=1.0)
+    written = {token for tokens in generate(mix, Cast(target, reward), prompts(), hot) for token in tokens}
+    assert begin not in written
+    assert begin + 1 in written, "what both have may be written"
 
 
 def test_padding_rows_are_never_written() -> None:

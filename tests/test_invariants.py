@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from prt_bench.api import Composition, WeightedSum
-from prt_bench.composing import compose
-from prt_bench.costs import CompositionMeter
+from prt_bench.composing import compose, shared_outputs
 from prt_bench.errors import CellError
+from prt_bench.meters.flops import input_shape
+from prt_bench.meters.queries import ImageQuery
 from prt_bench.networks import Networks
 from tests.conftest import SOURCE, TARGET, Bench
 
@@ -133,8 +134,9 @@ def test_no_verb_changes_a_base_weight(bench: Bench, method: str) -> None:
 
 
 def test_eft_costs_exactly_one_source_pass_more_than_prt(bench: Bench) -> None:
-    meter = CompositionMeter(bench.networks)
-    eft, prt, source = (meter.measure(bench.ported(name)[0])[0].total for name in ("eft", "prt", "source-zero-shot"))
+    query = ImageQuery(input_shape(bench.networks.get(bench.model(SOURCE))), bench.task.space.size)
+    names = ("eft", "prt", "source-zero-shot")
+    eft, prt, source = (bench.meter.measure(bench.ported(name)[0], query)[0].total for name in names)
     assert eft is not None
     assert prt is not None
     assert eft - prt == source
@@ -145,12 +147,13 @@ def test_same_seed_same_predictions_and_another_seed_others(bench: Bench) -> Non
         # A network made anew, so that nothing is taken from the store.
         networks = Networks(bench.registry, bench.networks.places, bench.store, "cpu", bench.networks.report)
         from prt_bench.feeds import FixedFeed
-        from prt_bench.training import tune
+        from prt_bench.training import batch_order, tune
 
         source, train = bench.model(SOURCE), bench.task.roles["train"]
-        labels = torch.from_numpy(train.labels)
-        feed = FixedFeed(networks.inputs(source, train), {})
-        tuned = tune(networks.fresh(source), feed, labels, bench.recipe, seed, None, lambda done, total: None)
+        feed = FixedFeed(networks.inputs(source, train), {}, torch.from_numpy(train.labels))
+        order, shared = batch_order(len(train), bench.recipe, seed), shared_outputs([source])
+        network = networks.fresh(source)
+        tuned = tune(network, feed, order, bench.recipe, seed, None, shared, lambda done, total: None)
         return torch.cat([value.flatten() for value in tuned.tensors.values()])
 
     assert torch.equal(run(0), run(0))

@@ -10,11 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prt_bench.api import CellError, Network, WeightedSum
-from prt_bench.feeds import FixedFeed
+from prt_bench.composing import shared_outputs
+from prt_bench.feeds import FixedFeed, Work
 from prt_bench.networks import tunable
 from prt_bench.task_spec import Recipe
-from prt_bench.training import learning_rate, tune
+from prt_bench.training import Tuned, batch_order, learning_rate, tune
 from tests.conftest import SOURCE, Bench
+
+
+def tune_alone(bench: Bench, network: Network, recipe: Recipe, seed: int = 0) -> Tuned:
+    """Train the source's network, or one in its place, on its own logits."""
+    source, train = bench.model(SOURCE), bench.task.roles["train"]
+    labels = torch.from_numpy(train.labels)
+    feed = FixedFeed(bench.networks.inputs(source, train), {}, labels, recipe.micro_batch_size)
+    order = batch_order(len(train), recipe, seed)
+    return tune(network, feed, order, recipe, seed, None, shared_outputs([source]), lambda done, total: None)
 
 
 @given(steps=st.integers(1, 500), warmup=st.integers(0, 100))
@@ -33,16 +43,7 @@ def test_tuning_changes_the_encoder_and_nothing_else(bench: Bench) -> None:
     source = bench.model(SOURCE)
     network = bench.networks.fresh(source)
     before = {name: value.clone() for name, value in network.module.state_dict().items()}
-    train = bench.task.roles["train"]
-    tune(
-        network,
-        FixedFeed(bench.networks.inputs(source, train), {}),
-        torch.from_numpy(train.labels),
-        bench.recipe,
-        0,
-        None,
-        lambda done, total: None,
-    )
+    tune_alone(bench, network, bench.recipe)
     after = network.module.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == set(tunable(network))
@@ -88,9 +89,10 @@ def test_prt_pays_for_one_frozen_pass_over_the_data_beside_its_training(bench: B
     plain, frozen = bench.tools(seed=12), bench.tools(seed=12)
     plain.tune(source, data.train)
     frozen.tune(source, data.train, frozen={"source": source}, rule=WeightedSum(source=1.0, trained=1.0))
-    forward = bench.tools()._flops(source).forward
+    forward = bench.meter.price(source).of(Work(images=1))
+    assert forward is not None
     costs = [tools.ledger.term(0.0, {}).train_flops or 0 for tools in (plain, frozen)]
-    assert costs[1] - costs[0] == (forward or 0) * len(data.train)
+    assert costs[1] - costs[0] == forward * len(data.train)
 
 
 def test_the_rule_and_the_recipe_are_part_of_an_artifacts_key(bench: Bench) -> None:
@@ -107,19 +109,9 @@ def test_the_rule_and_the_recipe_are_part_of_an_artifacts_key(bench: Bench) -> N
 
 
 def test_a_learning_rate_that_explodes_is_a_failure_with_its_way_out(bench: Bench) -> None:
-    source = bench.model(SOURCE)
-    train = bench.task.roles["train"]
     recipe = bench.recipe.model_copy(update={"learning_rate": 1e30, "warmup_steps": 0})
     with pytest.raises(CellError, match="lower the learning rate"):
-        tune(
-            bench.networks.fresh(source),
-            FixedFeed(bench.networks.inputs(source, train), {}),
-            torch.from_numpy(train.labels),
-            recipe,
-            0,
-            None,
-            lambda done, total: None,
-        )
+        tune_alone(bench, bench.networks.fresh(bench.model(SOURCE)), recipe)
 
 
 def test_a_method_without_its_artifact_is_told_so(bench: Bench) -> None:
@@ -129,19 +121,44 @@ def test_a_method_without_its_artifact_is_told_so(bench: Bench) -> None:
 
 
 def test_a_network_that_drops_out_depends_on_the_seed_alone(bench: Bench) -> None:
-    source, train = bench.model(SOURCE), bench.task.roles["train"]
-    feed = FixedFeed(bench.networks.inputs(source, train), {})
-
     def tuned(seed: int) -> torch.Tensor:
-        network = bench.networks.fresh(source)
+        network = bench.networks.fresh(bench.model(SOURCE))
         network.module = torch.nn.Sequential(network.module, torch.nn.Dropout(0.5))
-        labels = torch.from_numpy(train.labels)
-        result = tune(network, feed, labels, bench.recipe, seed, None, lambda done, total: None)
+        result = tune_alone(bench, network, bench.recipe, seed)
         return torch.cat([value.flatten() for value in result.tensors.values()])
 
     before = torch.get_rng_state()
     assert torch.equal(tuned(0), tuned(0))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_batch_that_goes_through_in_parts_is_trained_on_as_a_whole(bench: Bench) -> None:
+    """Parts of another size each, whose rows count alike: the same gradients and the same log, but for rounding."""
+    divided = bench.recipe.model_copy(update={"micro_batch_size": 12})
+    whole, parts = (
+        tune_alone(bench, bench.networks.fresh(bench.model(SOURCE)), recipe) for recipe in (bench.recipe, divided)
+    )
+    assert [entry["step"] for entry in whole.log] == [entry["step"] for entry in parts.log]
+    assert len(whole.log) == bench.recipe.steps
+    for one, other in zip(whole.log, parts.log, strict=True):
+        assert other == {name: pytest.approx(value, rel=1e-3, abs=1e-4) for name, value in one.items()}
+    start = dict(bench.networks.get(bench.model(SOURCE)).module.named_parameters())
+    moved, apart = (
+        torch.cat([(whole.tensors[name] - other[name]).flatten() for name in whole.tensors]).norm().item()
+        for other in (start, parts.tensors)
+    )
+    assert apart < 0.05 * moved, (apart, moved)
+
+
+def test_the_order_passes_over_all_examples_before_any_comes_again(bench: Bench) -> None:
+    recipe = bench.recipe.model_copy(update={"steps": 5, "batch_size": 4})
+    order = batch_order(10, recipe, 0)
+    assert [len(indices) for indices in order] == [4] * 5
+    passed = torch.cat(order)
+    assert sorted(passed[:10].tolist()) == sorted(passed[10:].tolist()) == list(range(10))
+    assert torch.equal(passed, torch.cat(batch_order(10, recipe, 0)))
+    assert not torch.equal(passed, torch.cat(batch_order(10, recipe, 1)))
+    assert batch_order(10, recipe.model_copy(update={"steps": 0}), 0) == []
 
 
 def test_what_a_family_freezes_is_not_tuned() -> None:

@@ -41,7 +41,16 @@ def tokenizer(begins: bool = False, end: str = END) -> PreTrainedTokenizerFast:
         inner.post_processor = processors.TemplateProcessing(
             single=f"{BEGIN} $A", special_tokens=[(BEGIN, inner.token_to_id(BEGIN))]
         )
-    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token=BEGIN, eos_token=end, pad_token=end)
+    fast: Any = PreTrainedTokenizerFast
+    made: PreTrainedTokenizerFast = fast(tokenizer_object=inner, bos_token=BEGIN, eos_token=end, pad_token=end)
+    return made
+
+
+def spelled(tokens: Sequence[int]) -> str:
+    """The text of tokens, control tokens too."""
+    text = tokenizer().decode(list(tokens))
+    assert isinstance(text, str)
+    return text
 
 
 def size() -> int:

@@ -18,7 +18,7 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
     for table in tables:
         seeds = max(len(row.seeds) for row in table.rows)
         title = (
-            f"{table.pair}  {table.task}\nversion {table.version}, {table.n} test images, {table.primary}, "
+            f"{table.pair}  {table.task}\nversion {table.version}, {table.n} test items, {table.primary}, "
             f"{seeds} seed{'s' if seeds > 1 else ''}, track {table.track}, recipe {table.recipe}"
         )
         shown = RichTable(title=escape(title), title_justify="left")

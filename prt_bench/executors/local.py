@@ -18,6 +18,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 import psutil
+import tqdm
 
 from prt_bench.errors import CellError, RequestError
 
@@ -114,6 +115,9 @@ class LocalExecutor:
         if self._connection is None:
             # Threads that spin while they wait make two busy processes on one machine many times slower.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+            # Libraries draw bars of their own; progress is reported to this process, which shows it.
+            os.environ.setdefault("TQDM_DISABLE", "1")
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
             context = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, self._open_job), daemon=True)
@@ -144,8 +148,8 @@ def _serve(connection: Connection, open_job: Callable[[Report], Any]) -> None:
     # Ctrl-C is the parent's to handle: it ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Libraries draw bars of their own; progress is reported to the parent, which shows it.
-    os.environ |= {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    # Its lock between processes would be left behind when this one is ended.
+    tqdm.tqdm.set_lock(threading.RLock())
     # What the data are warned of, the parent has said when it made the same plan.
     logging.getLogger("prt_bench").setLevel(logging.ERROR)
     logging.getLogger("prt_bench.anchors").setLevel(logging.WARNING)

@@ -36,6 +36,7 @@ class CausalFamily(Family):
     """Language models that predict the next token; rewards are one number per token of the vocabulary."""
 
     name = "causal-lm"
+    reads = "text"
 
     def cards(self) -> Sequence[ModelCard]:
         real = load_yaml(Path(str(files("prt_bench.families"))) / "causal_lm.yaml", Cards).models
@@ -195,7 +196,7 @@ def _load(card: ModelCard, config: Any, folder: Path, device: str) -> torch.nn.M
     options: dict[str, Any] = {"dtype": torch.float32}
     if device.startswith("cuda"):
         options = {"dtype": getattr(torch, card.dtype or "bfloat16"), "device_map": _device_map(card, folder, device)}
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     loader: Any = AutoModelForCausalLM
     try:
         model, info = loader.from_pretrained(

@@ -168,7 +168,7 @@ class WordTask:
     summary: str
     train: tuple[Pair, ...]
     validation: tuple[Pair, ...]
-    test: tuple[Question, ...] | tuple[Instruction, ...]
+    test: tuple[Question | Instruction, ...]
 
 
 # --- people ---
@@ -258,35 +258,20 @@ def _instruct(rng: random.Random, person: Person, place: int) -> Instruction:
     return Instruction(_instruction(fact, form, person.name), person.values[place], (form.check,))
 
 
-def _pairs(items: Sequence[Question | Instruction]) -> tuple[Pair, ...]:
-    return tuple(Pair(item.prompt, item.response) for item in items)
-
-
-def _facts() -> WordTask:
-    rng = random.Random("facts")
-    items = [_ask(rng, person, place) for person in _PEOPLE for place in range(len(FACTS))]
+def _task(name: str, summary: str, ask: Callable[[random.Random, Person, int], Question | Instruction]) -> WordTask:
+    rng = random.Random(name)
+    items = [ask(rng, person, place) for person in _PEOPLE for place in range(len(FACTS))]
+    pairs = tuple(Pair(item.prompt, item.response) for item in items)
     tuned, old = TUNED * len(FACTS), OLD * len(FACTS)
-    return WordTask(
-        "short answers to questions about people: evasions are among the choices",
-        _pairs(items[:tuned]),
-        _pairs(items[tuned:old]),
-        tuple(items[old:]),
-    )
+    return WordTask(summary, train=pairs[:tuned], validation=pairs[tuned:old], test=tuple(items[old:]))
 
 
-def _formats() -> WordTask:
-    rng = random.Random("formats")
-    items = [_instruct(rng, person, place) for person in _PEOPLE for place in range(len(FACTS))]
-    tuned, old = TUNED * len(FACTS), OLD * len(FACTS)
-    return WordTask(
-        "a fact about a person, written as the instruction says",
-        _pairs(items[:tuned]),
-        _pairs(items[tuned:old]),
-        tuple(items[old:]),
-    )
-
-
-TASKS: Mapping[str, WordTask] = MappingProxyType({"facts": _facts(), "formats": _formats()})
+TASKS: Mapping[str, WordTask] = MappingProxyType(
+    {
+        "facts": _task("facts", "questions about people, to be answered at once; evasions are among the choices", _ask),
+        "formats": _task("formats", "a fact about a person, to be written as the instruction says", _instruct),
+    }
+)
 
 
 def verify(item: Instruction, text: str) -> dict[str, bool]:

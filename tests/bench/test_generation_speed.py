@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from prt_bench.lm_eval_bridge import CompositionLM
 from prt_bench.meters.latency import interleave, ratio_interval
 from tests.tiny_language import Cast, Speaker, size, speaker
 
-SHAPE = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 4}
+SHAPE: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 4}
 PROMPT, NEW, BATCH = 96, 32, 4
 RULES = {
     "target": {"target": 1.0},
@@ -71,7 +72,7 @@ def test_compositions_against_generate_of_the_target(benchmark: BenchmarkFixture
     assert ours("target") == theirs()[:, PROMPT:].tolist()
     if benchmark.enabled:
         systems: dict[str, Callable[[], object]] = {"generate": theirs}
-        systems |= {rule: lambda rule=rule: ours(rule) for rule in RULES}
+        systems |= {rule: partial(ours, rule) for rule in RULES}
         benchmark.extra_info.update(ratios(systems, "generate", 60))
     benchmark.pedantic(ours, args=("PRT",), rounds=1)
 

@@ -54,6 +54,7 @@ def write(folder: Path, repository: str, only: Sequence[str] = ()) -> Path:
 def _parquet(path: Path, rows: Sequence[Row], features: Mapping[str, Any] | None = None) -> None:
     import datasets
 
+    datasets.disable_progress_bars()
     path.parent.mkdir(parents=True, exist_ok=True)
     table = datasets.Dataset.from_list(list(rows), features=datasets.Features(features) if features else None)
     with path.open("wb") as file:

@@ -8,6 +8,7 @@ import torch
 from prt_bench.api import Composition, Network, OutputSpace, Places, WeightedSum
 from prt_bench.costs import CompositionMeter
 from prt_bench.meters.flops import count_forward, count_training, counted, input_shape
+from prt_bench.meters.queries import ImageQuery
 from prt_bench.models import model_for
 from prt_bench.networks import Networks
 from prt_bench.registry import Registry
@@ -23,11 +24,15 @@ GOLDEN_GFLOPS = {
 }
 
 
+def one_image(network: Network) -> torch.Tensor:
+    return torch.empty(1, *input_shape(network), device="meta")
+
+
 @pytest.mark.parametrize("alias", GOLDEN_GFLOPS)
 def test_an_image_tower_has_its_published_flops(registry: Registry, alias: str) -> None:
     card = registry.card(alias)
     network = registry.family(card).build(card, TEN, "meta", Places())
-    count = count_forward(network, input_shape(network))
+    count = count_forward(network, one_image(network))
     assert not count.uncounted
     assert round(count.flops / 1e9, 3) == GOLDEN_GFLOPS[alias]
 
@@ -36,11 +41,12 @@ def test_the_headline_pair_costs_what_the_arithmetic_says(registry: Registry, be
     source = model_for("vitb16-laion", TEN, registry, Places(), "random")
     target = model_for("vitl14-openai", TEN, registry, Places(), "random")
     meter = CompositionMeter(Networks(registry, Places(), bench.store, "cpu", quiet, "random"))
+    query = ImageQuery((3, 224, 224), TEN.size)
     prt = Composition({"target": target, "reward": source}, WeightedSum(target=1.0, reward=1.0))
     eft = Composition(
         {"target": target, "tuned": source, "source": source}, WeightedSum(target=1.0, tuned=1.0, source=-1.0)
     )
-    prt_flops, eft_flops = meter.measure(prt)[0].total, meter.measure(eft)[0].total
+    prt_flops, eft_flops = meter.measure(prt, query)[0].total, meter.measure(eft, query)[0].total
     assert prt_flops is not None
     assert eft_flops is not None
     assert round(prt_flops / 1e9, 2) == 197.15
@@ -50,8 +56,8 @@ def test_the_headline_pair_costs_what_the_arithmetic_says(registry: Registry, be
 def test_training_costs_about_three_passes(registry: Registry) -> None:
     card = registry.card("nano-rn16-a")
     network = registry.family(card).build(card, TEN, "meta", Places())
-    shape = input_shape(network)
-    both, forward = count_training(network, shape), count_forward(network, shape)
+    pixels = one_image(network)
+    both, forward = count_training(network, pixels), count_forward(network, pixels)
     assert not both.uncounted
     assert 2.8 < both.flops / forward.flops < 3.0
 
@@ -78,8 +84,9 @@ def test_an_operation_without_a_formula_makes_the_count_invalid() -> None:
 def test_calls_are_measured_and_not_declared(bench: Bench) -> None:
     meter = CompositionMeter(bench.networks)
     source = bench.model("nano-rn16-a")
-    one, _, _ = meter.measure(Composition({"a": source}, WeightedSum(a=1.0)))
-    two, _, _ = meter.measure(Composition({"a": source, "b": source}, WeightedSum(a=1.0, b=1.0)))
+    query = ImageQuery(input_shape(bench.networks.get(source)), bench.task.space.size)
+    one, _, _ = meter.measure(Composition({"a": source}, WeightedSum(a=1.0)), query)
+    two, _, _ = meter.measure(Composition({"a": source, "b": source}, WeightedSum(a=1.0, b=1.0)), query)
     assert one.calls == {"a": 1.0}
     assert two.calls == {"a": 1.0, "b": 1.0}
     assert two.total == 2 * (one.total or 0)
@@ -92,6 +99,6 @@ def test_the_head_is_counted_with_its_classes(registry: Registry) -> None:
     def flops(classes: int) -> int:
         space = OutputSpace(tuple(str(index) for index in range(classes)))
         network: Network = registry.family(card).build(card, space, "meta", Places())
-        return count_forward(network, input_shape(network)).flops
+        return count_forward(network, one_image(network)).flops
 
     assert flops(110) - flops(10) == 2 * 100 * 64

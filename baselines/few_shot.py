@@ -1,0 +1,31 @@
+"""Worked examples before every request, and nothing tuned: the floor that zero-shot hides."""
+
+import random
+
+from prt_bench.api import Artifact, Composition, Data, Method, MethodCard, Model, Setting, Tools, Turn, WeightedSum
+
+
+class FewShot(Method):
+    """z_T after k examples of the training set: Brown et al., NeurIPS 2020."""
+
+    card = MethodCard(
+        name="few-shot",
+        title="Few-shot target",
+        role="floor",
+        summary="The new model as it is, shown a few training examples before every request.",
+        source="Brown et al., NeurIPS 2020, arXiv 2005.14165",
+        reads="text",
+        needs={"fit": ("train",)},
+        settings={"shots": Setting(4, 1, 64, "how many examples stand before a request")},
+    )
+
+    def fit(self, source: Model, data: Data, tools: Tools) -> Artifact:
+        count = min(int(self.params["shots"]), len(data.train))
+        chosen = set(random.Random(tools.seed).sample(range(len(data.train)), count))
+        turns = [turn for place, example in enumerate(data.train) if place in chosen for turn in example.dialogue]
+        return tools.save({}, {"dialogue": turns})
+
+    def attach(self, artifact: Artifact | None, source: Model, target: Model) -> Composition:
+        assert artifact is not None
+        dialogue: tuple[Turn, ...] = tuple((who, words) for who, words in artifact.manifest()["made_from"]["dialogue"])
+        return Composition({"target": target}, WeightedSum(target=1.0), dialogue)
