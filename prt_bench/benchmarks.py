@@ -89,7 +89,9 @@ def _task(spec: LanguageSpec, name: str, splits: Mapping[str, Any]) -> Any:
         "num_fewshot": benchmark.shots,
         **_scoring(benchmark),
     }
-    task = next(iter(manager.load([given])["tasks"].values()))
+    # Only as a member of a group does a task that lm-eval knows take settings from outside.
+    asked = given if benchmark.definition is not None else {"group": spec.name, "task": [given]}
+    task = next(iter(manager.load([asked])["tasks"].values()))
     version = (task.config.metadata or {}).get("version")
     if str(version) != benchmark.version and _number(version) != _number(benchmark.version):
         raise RequestError(

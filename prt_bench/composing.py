@@ -34,11 +34,16 @@ class Shared:
         """Combined outputs (R, K) in which the masked columns cannot be answered."""
         if not self.masked:
             return combined
-        return combined.index_fill(1, torch.tensor(self.masked, device=combined.device), IMPOSSIBLE)
+        return combined.index_fill(1, _places(self.masked, combined.device), IMPOSSIBLE)
 
     def has(self, column: int) -> bool:
         """Whether every member can answer with this output."""
         return column < self.size and column not in self.masked
+
+
+@cache
+def _places(columns: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    return torch.tensor(columns, device=device)
 
 
 def shared_outputs(members: Sequence[Model]) -> Shared:
@@ -49,10 +54,15 @@ def shared_outputs(members: Sequence[Model]) -> Shared:
     """
     first = members[0]
     for model in members[1:]:
-        difference = first.space.difference(model.space)
+        difference = _difference(first.space, model.space)
         if difference:
             raise CellError(f"members {first.name} and {model.name} have different output spaces: {difference}")
     return _shared(tuple(dict.fromkeys(model.space for model in members)))
+
+
+@cache
+def _difference(mine: OutputSpace, theirs: OutputSpace) -> str | None:
+    return mine.difference(theirs)
 
 
 @cache

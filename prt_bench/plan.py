@@ -156,8 +156,14 @@ def _tuning(registry: Registry, task: Task, alias: str, recipe: str | None) -> T
     """Where tuned weights of a model come from; None where nobody has published any."""
     if recipe == PUBLISHED:
         return published_encoder(alias, task.name, registry)
-    found = recipe_for(task.spec, recipe or registry.card(alias).recipe, registry)
+    found = recipe_for(task.spec, recipe or _own_recipe(registry, task, alias), registry)
     return in_steps(found, len(task.roles["train"]))
+
+
+def _own_recipe(registry: Registry, task: Task, alias: str) -> str:
+    """The recipe that fits a model on a task."""
+    name = registry.card(alias).recipe
+    return task.spec.in_place_of.get(name, name)
 
 
 def _cells(
@@ -178,7 +184,7 @@ def _cells(
     found = {alias: _tuning(registry, task, alias, chosen.recipe) for alias in (pair.source, pair.target)}
     tunings = {alias: tuning for alias, tuning in sorted(found.items()) if tuning is not None}
     shown = {alias: tuning.model_dump(exclude_none=True) for alias, tuning in tunings.items()}
-    own = sorted({registry.card(alias).recipe for alias in (pair.source, pair.target)})
+    own = sorted({_own_recipe(registry, task, alias) for alias in (pair.source, pair.target)})
     search = equal_budget(registry) if request.track == "equal" else None
     cells = []
     for method in methods:

@@ -14,7 +14,7 @@ __all__ = ["Encoded", "Rendering", "rendering"]
 
 @dataclass(frozen=True)
 class Encoded:
-    """The T tokens of a dialogue, and the places whose next token is an answer's."""
+    """The T tokens of a dialogue, and the places whose next token is an answer's; none where no answer fits."""
 
     ids: tuple[int, ...]
     rows: tuple[int, ...]
@@ -53,7 +53,7 @@ class Rendering:
         """Tokens of a whole dialogue with its answers, after a text that is read and not learned.
 
         Raises:
-            CellError: the tokenizer has no end token, or nothing of an answer is left.
+            CellError: the tokenizer has no end token.
         """
         end = tokenizer.eos_token
         if end is None:
@@ -73,10 +73,6 @@ class Rendering:
             if place and last > first and any(last > start and first < stop for start, stop in learned)
         ]
         rows = tuple(place - 1 for place in places if place < longest)
-        if not rows:
-            raise CellError(
-                f"no token of an answer is among the first {longest}; raise max_tokens, or shorten {text[:40]!r}"
-            )
         return Encoded(tuple(ids[:longest]), rows, max(0, len(ids) - longest))
 
     def _said(self, speaker: str, words: str, end: str) -> str:

@@ -291,6 +291,8 @@ class SpecHead(Strict):
     citation: str = ""
     recipe: dict[str, RecipeChange] = Field(default_factory=dict)
     """Base recipe → what this task changes in it."""
+    in_place_of: dict[str, str] = Field(default_factory=dict)
+    """Base recipe that a model's card names → the one that this task tunes it with."""
 
     @field_validator("version", mode="before")
     @classmethod

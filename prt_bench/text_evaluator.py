@@ -80,6 +80,9 @@ class TextEvaluator:
     def validate(self, composition: Composition) -> Validated:
         likelihoods, right = self._answers(composition)
         n = len(likelihoods)
+        if not n:
+            # With what stands before it no dialogue fits; nothing is preferred to this.
+            return Validated(0.0, {})
         likelihood = math.exp(float(likelihoods.mean()))
         metrics = {
             "token_likelihood": Metric(value=likelihood, ci95=None, n=n, split="validation"),
@@ -181,10 +184,11 @@ class TextEvaluator:
 
     def _encoded(self, composition: Composition) -> list[Encoded]:
         network, before = self._first(composition), self._prefix(composition)
-        return [
+        found = [
             self._rendering.encode(turns, network.tokenizer, network.context_length, before)
             for turns in map(self._validation.dialogue, range(len(self._validation)))
         ]
+        return [entry for entry in found if not entry.cut]
 
     @torch.inference_mode()
     def _answers(self, composition: Composition) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -200,7 +204,8 @@ class TextEvaluator:
             likelihoods.append(chosen.double().cpu())
             right.append((logits.argmax(-1) == truth).double().cpu())
             self._report("validation", min(at + SCORING_BATCH, len(entries)), len(entries))
-        return torch.cat(likelihoods).numpy(), torch.cat(right).numpy()
+        none = torch.empty(0, dtype=torch.float64)
+        return torch.cat([none, *likelihoods]).numpy(), torch.cat([none, *right]).numpy()
 
 
 @dataclass

@@ -25,6 +25,11 @@ def encode_all(dialogues: Dialogues, network: TextNetwork, how: Rendering, longe
     """Tokens of all dialogues, at most `longest` of each or what the network can read."""
     most = min(longest or network.context_length, network.context_length)
     found = [how.encode(dialogues.dialogue(index), network.tokenizer, most) for index in range(len(dialogues))]
+    for index, entry in enumerate(found):
+        if not entry.rows:
+            raise CellError(
+                f"{dialogues.ids[index]}: no token of an answer is among the first {most}; raise max_tokens, or remove it"
+            )
     cut = sum(entry.cut > 0 for entry in found)
     if cut:
         log.warning("%d of %d training texts are longer than %d tokens and lose their end", cut, len(found), most)

@@ -93,7 +93,7 @@ def test_a_batch_in_parts_holds_what_the_whole_one_holds(bench: Bench, together:
     held = {SOURCE: torch.randn(len(train), 10, generator=torch.Generator().manual_seed(0))}
     inputs = bench.networks.inputs(model, train)
     order = list(torch.randperm(len(train), generator=torch.Generator().manual_seed(1))[:15].split(6))
-    kinds = [
+    kinds: list[tuple[Feed, Feed]] = [
         (FixedFeed(inputs, held, labels), FixedFeed(inputs, held, labels, together)),
         (crops_of(bench, 0, None, SOURCE), crops_of(bench, 0, together, SOURCE)),
     ]

@@ -66,11 +66,11 @@ def test_weights_and_data_are_named_with_their_size_and_terms(tmp_path: Path, re
     assert list(found) == [LAION, OPENAI, "mcimpoi/dtd_split_1"]
     weights, data = found[LAION], found["mcimpoi/dtd_split_1"]
     card, spec = registry.card("vitb32-laion"), task_spec("dtd", registry)
-    assert spec.source.kind == "hub"
+    (source,) = spec.hub_data
     assert (weights.kind, weights.what, weights.files) == ("model", "weights of vitb32-laion", (FILE,))
     assert (weights.size_bytes, weights.licence, weights.gated) == (card.size_bytes, card.licence, False)
     assert (data.kind, data.what) == ("dataset", "data of dtd")
-    assert (data.size_bytes, data.licence) == (spec.source.size_bytes, spec.licence)
+    assert (data.size_bytes, data.licence) == (source.size_bytes, spec.licence)
     assert all(need.size_bytes for need in found.values())
     assert weights.folder == tmp_path / "store" / "weights" / LAION
     assert data.folder == tmp_path / "store" / "data" / "mcimpoi" / "dtd_split_1"

@@ -10,13 +10,19 @@ import pytest
 from PIL import Image
 
 from prt_bench.errors import RequestError
+from prt_bench.language_spec import LanguageSpec
 from prt_bench.recipes import recipe_for
 from prt_bench.registry import Registry
 from prt_bench.store import Store
+from prt_bench.task_spec import TaskSpec
 from prt_bench.tasks import Task, TaskSource, load_own, load_task, task_spec
 
 TASKS = sorted(Registry().task_files())
-AT_HAND = [name for name in TASKS if task_spec(name, Registry()).source.kind != "hub"]
+SPECS = {name: task_spec(name, Registry()) for name in TASKS}
+PICTURES = {name: spec for name, spec in SPECS.items() if isinstance(spec, TaskSpec)}
+TEXTS = {name: spec for name, spec in SPECS.items() if isinstance(spec, LanguageSpec)}
+AT_HAND = [name for name, spec in PICTURES.items() if spec.source.kind != "hub"]
+TEXTS_AT_HAND = [name for name, spec in TEXTS.items() if not spec.hub_data]
 CLASSES = ("cat", "dog")
 
 OWN = """\
@@ -62,15 +68,22 @@ def own_task(source: TaskSource, tmp_path: Path, train: int = 6, text: str = OWN
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_shipped_task_file_is_sane(name: str, registry: Registry) -> None:
-    spec = task_spec(name, registry)
+def test_a_shipped_task_file_is_sane(name: str) -> None:
+    spec = SPECS[name]
+    assert (name in PICTURES) != (name in TEXTS)
     assert spec.name == name
+    assert spec.title
+    assert spec.licence not in {"", "unknown"}
+    assert spec.primary
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_shipped_task_of_pictures_is_sane(name: str, registry: Registry) -> None:
+    spec = PICTURES[name]
     assert len(set(spec.space.labels)) == len(spec.classes) >= 2
     assert all("_" not in entry.name and entry.name == entry.name.strip() for entry in spec.classes)
     assert len(set(spec.templates)) == len(spec.templates)
     assert all(template == template.strip() for template in spec.templates)
-    assert spec.title
-    assert spec.licence not in {"", "unknown"}
     assert all(role.size for role in (spec.roles.train, spec.roles.validation, spec.roles.test))
     if spec.anchors is not None:
         assert set(spec.anchors.scores) <= set(registry.cards)
@@ -80,11 +93,24 @@ def test_a_shipped_task_file_is_sane(name: str, registry: Registry) -> None:
 @pytest.mark.parametrize("name", AT_HAND)
 def test_a_shipped_task_without_download_has_its_pinned_sizes(name: str, source: TaskSource) -> None:
     task = load_task(name, source)
-    spec = task.spec
+    spec = PICTURES[name]
     for role, pinned in (("train", spec.roles.train), ("validation", spec.roles.validation), ("test", spec.roles.test)):
         assert len(task.roles[role]) == pinned.size
         assert set(np.unique(task.roles[role].labels)) == set(range(len(spec.classes)))
     assert task.version == spec.version
+    assert task.pinned
+    ids = [item for role in task.roles.values() for item in role.ids]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("name", TEXTS_AT_HAND)
+def test_a_shipped_task_of_texts_without_download_has_its_roles(name: str, source: TaskSource) -> None:
+    task = load_task(name, source)
+    assert set(task.roles) == {"train", "validation", "test"}
+    assert len(task.roles["validation"]) == TEXTS[name].train.validation
+    assert min(map(len, task.roles.values())) > 0
+    assert task.version == TEXTS[name].version
+    assert task.pinned
     ids = [item for role in task.roles.values() for item in role.ids]
     assert len(set(ids)) == len(ids)
 

@@ -144,6 +144,10 @@ def split_files(folder: Path, config: str | None, split: str, suffixes: tuple[st
         found = [path for path in folder.glob(pattern) if path.suffix in suffixes]
         if found:
             return sorted(found, key=_by_number)
+    # One file that no card speaks of is the split `train`, as the hub's library has it.
+    single = [path for path in folder.glob("*") if path.suffix in suffixes]
+    if split == "train" and len(single) == 1 and not _card(folder).get("configs"):
+        return single
     if any(path.suffix in suffixes for path in folder.rglob("*")):
         raise RequestError(f"data {folder}, split {split}: no files of this split")
     return None
@@ -158,7 +162,11 @@ def _card_patterns(folder: Path, config: str | None, split: str) -> list[str]:
     """Patterns of a split's files, by the repository's card; none where it does not say."""
     for entry in _card(folder).get("configs") or []:
         parts = entry.get("data_files")
-        if config in (None, entry.get("config_name")) and isinstance(parts, list):
+        if config not in (None, entry.get("config_name")):
+            continue
+        if isinstance(parts, str) and split == "train":
+            return [parts]
+        if isinstance(parts, list):
             for part in parts:
                 if isinstance(part, dict) and part.get("split") == split:
                     paths = part["path"]

@@ -22,7 +22,7 @@ from prt_bench.store import Store
 
 __all__ = ["Dialogues", "Documents", "dialogue_of", "load_rows", "refuse_unanswered", "render_row"]
 
-FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 SPEAKERS = ("system", "user", "assistant")
 
 
@@ -101,7 +101,7 @@ def load_rows(folder: Path, config: str | None, split: str, store: Store, plain:
         files = split_files(folder, config, split, tuple(FORMATS)) or []
     if not files:
         shown = f"{config}, {split}" if config else split
-        raise RequestError(f"data {folder}: no files of split {shown} (JSON lines or Parquet)")
+        raise RequestError(f"data {folder}: no files of split {shown} (JSON lines, Parquet or CSV)")
     return read_table(FORMATS[files[0].suffix], files, split, store, folder)
 
 

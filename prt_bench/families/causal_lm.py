@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -97,6 +98,8 @@ class CausalFamily(Family):
             folder = _folder(card, places)
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
             tokenizer.padding_side = "left"
+            # What does not fit is counted and told by name; the library would only warn.
+            tokenizer.model_max_length = sys.maxsize
             stops = _stop_ids(folder) | ({tokenizer.eos_token_id} - {None})
         length = card.context_length or int(config.max_position_embeddings)
         return TextNetwork(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -77,7 +78,7 @@ class CausalNetwork(torch.nn.Module):
         (hidden,) = inputs
         if self._rows is None:
             return (hidden[:, -1:],)
-        return (hidden.flatten(0, 1)[self._rows][None],)
+        return (hidden.flatten(0, 1)[self._rows.to(hidden.device)][None],)
 
 
 def own_config(alias: str, values: dict[str, Any]) -> Any:
@@ -92,4 +93,6 @@ def own_config(alias: str, values: dict[str, Any]) -> Any:
     if architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise RequestError(f"model {alias}: architecture {architecture} is not known here; known: {known}")
-    return CONFIG_MAPPING[ARCHITECTURES[architecture]](**{k: v for k, v in values.items() if k != "model_type"})
+    # Copied: transformers writes into nested values.
+    given = copy.deepcopy({name: value for name, value in values.items() if name != "model_type"})
+    return CONFIG_MAPPING[ARCHITECTURES[architecture]](**given)

@@ -10,7 +10,6 @@ import pytest
 
 from prt_bench.cli.main import invoke
 from prt_bench.registry import Registry
-from prt_bench.task_spec import HubSource
 from prt_bench.tasks import task_spec
 from tests.test_trials import TASK, HereExecutor
 
@@ -69,9 +68,10 @@ def test_with_nothing_at_hand_it_says_what_a_run_would_fetch_keep_and_take(dry_r
     assert "4 of 4 cells to do; 4 networks to train or take, 0 at hand" in shown
     assert "  2 × vitb32-laion through vitb32-laion, 2000 steps\n  2 × vitb16-openai, 2000 steps" in shown
     cards = [registry.card(alias) for alias in REAL.split(":")]
-    sources = [task_spec(name, registry).source for name in ("dtd", "eurosat")]
+    sources = [source for name in ("dtd", "eurosat") for source in task_spec(name, registry).hub_data]
+    assert len(sources) == 2
     weights = sum(card.size_bytes or 0 for card in cards) / 1e9
-    data = sum(source.size_bytes or 0 for source in sources if isinstance(source, HubSource)) / 1e9
+    data = sum(source.size_bytes or 0 for source in sources) / 1e9
     downloads = re.search(r"^downloads: about (\S+ [MG]B)$", shown, re.MULTILINE)
     disk = re.search(r"^disk: about (\S+ [MG]B): downloads, .* and (\S+ [MG]B) of tuned networks$", shown, re.MULTILINE)
     assert downloads

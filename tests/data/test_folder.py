@@ -19,6 +19,7 @@ from prt_bench.data.folder import load_folder
 from prt_bench.errors import RequestError
 from prt_bench.registry import Registry
 from prt_bench.store import Store
+from prt_bench.task_spec import TaskSpec
 from prt_bench.tasks import Task, TaskSource, load_own, load_task
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -279,14 +280,16 @@ def test_a_small_copy_of_a_real_task_is_a_local_variant(name: str, store: Store)
         pytest.skip(f"{SHARED / name} is not here")
     task = load_task(name, TaskSource(Registry(), store, SHARED, quiet))
     base, _, local = task.version.partition("+local.")
-    assert base == task.spec.version
+    spec = task.spec
+    assert isinstance(spec, TaskSpec)
+    assert base == spec.version
     assert len(local) == 8
     assert len(task.space.labels) == 10
     test = task.roles["test"]
     assert np.bincount(test.labels).tolist() == [100] * 10
     for index in range(0, 1000, 50):
         folder = Path(test.ids[index]).parent.name
-        assert folder in task.spec.classes[test.labels[index]].known_as
+        assert folder in spec.classes[test.labels[index]].known_as
 
 
 def test_pictures_that_stand_in_train_and_test_are_refused(tmp_path: Path) -> None:

@@ -317,6 +317,12 @@ FACTS = {
     "falcon3-7b": ("tiiuae/Falcon3-7B-Base", 131_072, 131_072, False, "Falcon", 7_455_550_464),
     "falcon3-10b": ("tiiuae/Falcon3-10B-Base", 131_072, 131_072, False, "Falcon", 10_305_653_760),
 }
+BASES = {"llama2": 10_000.0, "llama3": 500_000.0, "qwen2": 1_000_000.0, "falcon3": 1_000_042}
+STRETCHED = {"llama3.1-8b": 8.0, "llama3.2-1b": 32.0, "llama3.2-3b": 32.0}
+SMALL_NORMS = {"falcon3-1b", "falcon3-3b", "falcon3-7b", "falcon3-10b", "qwen2-0.5b"} | {
+    f"qwen2.5-{size}b" for size in ("0.5", "1.5", "3", "7")
+}
+"""Positions and norms do not show in the number of parameters; these are LitGPT's table."""
 VOCABULARIES = {"llama2": "llama2-", "llama3": "llama3", "qwen2": "qwen2", "falcon3": "falcon3-"}
 
 
@@ -363,5 +369,8 @@ def test_the_shape_on_a_card_has_the_published_size(alias: str) -> None:
     with torch.device("meta"):
         model = built.from_config(config, dtype=torch.float32)
     assert sum(weights.numel() for weights in model.parameters()) == FACTS[alias][-1]
-    scaling = card.config.get("rope_scaling", {"rope_type": "default"})
-    assert config.rope_parameters == {"rope_theta": card.config.get("rope_theta", 10_000.0), **scaling}
+    assert card.vocabulary is not None
+    assert config.rope_parameters["rope_theta"] == BASES[card.vocabulary.name]
+    assert config.rope_parameters.get("factor") == STRETCHED.get(alias)
+    assert config.rope_parameters["rope_type"] == ("llama3" if alias in STRETCHED else "default")
+    assert config.rms_norm_eps == (1e-6 if alias in SMALL_NORMS else 1e-5)

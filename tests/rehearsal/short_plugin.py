@@ -16,7 +16,7 @@ import prt_bench.plan as plan
 from prt_bench.api import Artifact, Composition, Method, MethodCard, Model, WeightedSum
 from prt_bench.recipes import recipe_for
 from prt_bench.registry import Registry
-from prt_bench.task_spec import Recipe, TaskSpec
+from prt_bench.task_spec import Recipe, SpecHead
 
 
 class Short(Method):
@@ -38,7 +38,7 @@ def _register() -> None:
     stand_ins.register_reduced()
 
 
-def _short(task: TaskSpec, name: str, registry: Registry) -> Recipe:
+def _short(task: SpecHead, name: str, registry: Registry) -> Recipe:
     change = json.loads(os.environ.get("REHEARSAL_RECIPE", "{}"))
     return recipe_for(task, name, registry).model_copy(update=change)
 

@@ -14,7 +14,7 @@ from prt_bench.models import parse_pair
 from prt_bench.recipes import PUBLISHED, published_encoder
 from prt_bench.registry import Registry
 from prt_bench.requests import suites
-from prt_bench.task_spec import HubSource
+from prt_bench.task_spec import HubSource, TaskSpec
 from prt_bench.tasks import task_spec
 
 SUITES = ("quick", "vision-8", "vision-17", "published")
@@ -41,7 +41,9 @@ def repositories(suite: str) -> set[str]:
     aliases = {name for pair in pairs for name in (pair.source, pair.target)}
     found = {str(REGISTRY.card(alias).hub) for alias in aliases}
     for task in chosen.tasks:
-        source = task_spec(task, REGISTRY).source
+        spec = task_spec(task, REGISTRY)
+        assert isinstance(spec, TaskSpec)
+        source = spec.source
         assert isinstance(source, HubSource)
         found.add(source.repository)
         if chosen.recipe == PUBLISHED:

@@ -36,9 +36,10 @@ CARD = REGISTRY.card(ALIAS)
 HUB, FILE = str(CARD.hub), str(CARD.file)
 PAIR = ("--pair", f"{ALIAS}:{ALIAS}")
 TASK = "mnist"
-SPEC = task_spec(TASK, REGISTRY)
+SPECS = {name: spec for name in REGISTRY.task_files() if isinstance(spec := task_spec(name, REGISTRY), TaskSpec)}
+SPEC = SPECS[TASK]
 COMMIT = "c" * 40
-HUB_TASKS = [name for name in REGISTRY.task_files() if isinstance(task_spec(name, REGISTRY).source, HubSource)]
+HUB_TASKS = [name for name, spec in SPECS.items() if isinstance(spec.source, HubSource)]
 PIECE = 1 << 16
 MEBI = 1 << 20
 Fetch = Callable[..., Done]
