@@ -20,7 +20,7 @@ from prt_bench.data.text import Documents, render_row
 from prt_bench.errors import MissingError, RequestError, SkipError, did_you_mean
 from prt_bench.language_spec import Benchmark, LanguageSpec
 
-__all__ = ["build_tasks", "refuse_unmet", "seeded"]
+__all__ = ["build_tasks", "fetch_nltk", "refuse_unmet", "seeded"]
 
 NLTK_FOLDERS = ("tokenizers", "corpora", "taggers")
 
@@ -43,9 +43,38 @@ def refuse_unmet(spec: LanguageSpec, nltk_data: Path) -> None:
     for need in spec.benchmark.needs:
         kind, _, name = need.rpartition(":")
         if kind == "nltk":
-            _find_nltk(spec, name, nltk_data)
+            if not _has_nltk(name, nltk_data):
+                raise MissingError(
+                    f"task {spec.name}: its scorer needs NLTK's data package {name}; connect and run `prt-bench fetch "
+                    f"--task {spec.name}`, or put it at {nltk_data}/tokenizers/{name}"
+                )
         elif find_spec(name) is None:
             raise MissingError(f"task {spec.name}: its scorer needs the package {name}: pip install {name}")
+
+
+def fetch_nltk(spec: LanguageSpec, nltk_data: Path) -> list[str]:
+    """Bring the data packages of NLTK that scoring needs; returns the names of those that came.
+
+    Raises:
+        RequestError: one cannot be had.
+    """
+    import nltk
+
+    fetched = []
+    for need in spec.benchmark.needs:
+        kind, _, name = need.rpartition(":")
+        if kind != "nltk" or _has_nltk(name, nltk_data):
+            continue
+        try:
+            nltk.download(name, download_dir=str(nltk_data), quiet=True, raise_on_error=True)
+        except (ValueError, OSError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise RequestError(
+                f"NLTK's data package {name}: cannot be fetched ({reason}); connect and fetch again, or put it at "
+                f"{nltk_data}/tokenizers/{name}"
+            ) from None
+        fetched.append(name)
+    return fetched
 
 
 def build_tasks(spec: LanguageSpec, documents: Documents, allow_code: bool) -> dict[str, Any]:
@@ -158,7 +187,7 @@ def _program_scorer(program: str) -> Callable[[Mapping[str, Any], str], bool]:
     return runs
 
 
-def _find_nltk(spec: LanguageSpec, name: str, nltk_data: Path) -> None:
+def _has_nltk(name: str, nltk_data: Path) -> bool:
     import nltk
 
     if str(nltk_data) not in nltk.data.path:
@@ -166,10 +195,7 @@ def _find_nltk(spec: LanguageSpec, name: str, nltk_data: Path) -> None:
     for folder in NLTK_FOLDERS:
         try:
             nltk.data.find(f"{folder}/{name}")
-            return
         except LookupError:
             continue
-    raise MissingError(
-        f"task {spec.name}: its scorer needs NLTK's data package {name}; connect and run `prt-bench fetch --task "
-        f"{spec.name}`, or put it at {nltk_data}/tokenizers/{name}"
-    )
+        return True
+    return False

@@ -148,7 +148,9 @@ class CellWorker:
         return record
 
     def anchors(self, planned: PlannedCell) -> list[dict[str, Any]]:
-        """Both models' zero-shot scores beside the published ones."""
+        """Both models' zero-shot scores beside the published ones; of text there are none."""
+        if isinstance(planned.task.spec, LanguageSpec):
+            return []
         return [self._compared(planned, model).row() for model in (planned.source, planned.target)]
 
     def _compared(self, planned: PlannedCell, model: Model) -> Comparison:

@@ -19,7 +19,10 @@ __all__ = ["Remote", "RemoteFile", "download", "look_up"]
 
 Kind = Literal["model", "dataset"]
 Progress = Callable[[str, int, int], None]
-BESIDE = {"dataset": ("README.md",), "model": ("open_clip_config.json", "config.json")}
+BESIDE = {
+    "dataset": ("README.md",),
+    "model": ("open_clip_config.json", "config.json", "generation_config.json", "model.safetensors.index.json"),
+}
 """Small files that say what the others hold: taken along where they are there."""
 
 

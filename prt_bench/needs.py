@@ -18,7 +18,7 @@ from prt_bench.store import Store
 from prt_bench.task_spec import HubData, HubSource, LabelFile, PublishedEncoder
 from prt_bench.tasks import Spec, spec_at, task_spec
 
-__all__ = ["Need", "needs"]
+__all__ = ["Need", "needs", "specs"]
 
 
 @dataclass(frozen=True)
@@ -66,21 +66,26 @@ def needs(request: RunRequest, chosen: Suite, registry: Registry, own_folders: b
     return list(found.values())
 
 
+def specs(request: RunRequest, chosen: Suite, registry: Registry) -> list[Spec]:
+    """The task files of a request."""
+    own = [spec_at(path) for path in request.data if path.is_file()]
+    return [*(task_spec(name, registry) for name in chosen.tasks), *own]
+
+
 def _all(request: RunRequest, chosen: Suite, registry: Registry, into: Into) -> Iterator[Need]:
     pairs = [parse_pair(text, registry) for text in chosen.pairs]
     aliases = list(dict.fromkeys(name for pair in pairs for name in (pair.source, pair.target)))
-    specs = [task_spec(name, registry) for name in chosen.tasks]
-    specs += [spec_at(path) for path in request.data if path.is_file()]
+    asked = specs(request, chosen, registry)
     for alias in aliases:
         card = registry.card(alias)
         if card.hub is not None:
             yield _weights(card, card.hub, request, registry, into)
-    for spec in specs:
+    for spec in asked:
         for source in spec.hub_data:
             yield _data(spec, source, request, registry, into)
     if chosen.recipe == PUBLISHED:
         for alias in aliases:
-            for spec in specs:
+            for spec in asked:
                 encoder = published_encoder(alias, spec.name, registry)
                 if encoder is not None:
                     yield _encoder(encoder, request, registry, into)

@@ -28,7 +28,8 @@ def encode_all(dialogues: Dialogues, network: TextNetwork, how: Rendering, longe
     for index, entry in enumerate(found):
         if not entry.rows:
             raise CellError(
-                f"{dialogues.ids[index]}: no token of an answer is among the first {most}; raise max_tokens, or remove it"
+                f"{dialogues.ids[index]}: no token of an answer is among the first {most}; raise max_tokens, or "
+                "remove it"
             )
     cut = sum(entry.cut > 0 for entry in found)
     if cut:

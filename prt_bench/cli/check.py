@@ -20,8 +20,16 @@ from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
 from prt_bench.plan import Plan, make_plan
 from prt_bench.registry import Registry
 from prt_bench.runner import open_worker
+from prt_bench.tasks import spec_at, task_spec
 
 __all__ = ["check"]
+
+
+TRIED = {
+    "images": ["nano-rn16-a:nano-rn16-a", "nano-rn24-b:nano-rn24-b"],
+    "text": ["nano-llama-s-a:nano-llama-s-a", "nano-llama-m-b:nano-llama-m-b"],
+}
+"""What a task is made of → embedded models to try it on."""
 
 
 def check(
@@ -42,9 +50,10 @@ def check(
     if own is not None and not own.is_file():
         raise RequestError(f"--task {task}: no such file")
     floor = next(name for name, found in registry.methods.items() if found.cls.card.role == "floor")
+    spec = spec_at(own) if own else task_spec(task, registry)
     request = selection.request_of(
         settings,
-        pair or ["nano-rn16-a:nano-rn16-a", "nano-rn24-b:nano-rn24-b"],
+        pair or TRIED[spec.reads],
         None,
         None if own else [task],
         [floor],
@@ -93,13 +102,16 @@ def _facts(plan: Plan) -> dict[str, Any]:
 def _print(plan: Plan, rows: list[dict[str, Any]], console: Console) -> None:
     facts = _facts(plan)
     sizes = ", ".join(f"{name} {count:,}" for name, count in facts["roles"].items())
-    console.print(f"{facts['name']} version {facts['version']}: {facts['classes']} classes; {sizes}", highlight=False)
+    made_of = f"{facts['classes']} classes" if facts["classes"] else "text"
+    console.print(f"{facts['name']} version {facts['version']}: {made_of}; {sizes}", highlight=False)
     if facts["left_out"]:
-        console.print(f"{facts['left_out']} examples are test images too and left out of training", highlight=False)
+        console.print(f"{facts['left_out']} examples are in the test too and left out of training", highlight=False)
     if not facts["pinned"]:
         console.print(
             "the data is your own, of other sizes than the task pins: scores move by sampling", highlight=False
         )
+    if not rows:
+        return
     table = RichTable(title="zero-shot against published", title_justify="left")
     for name in ("model", "metric", "source", "verdict"):
         table.add_column(name, overflow="fold")

@@ -18,14 +18,17 @@ from prt_bench.cli.settings import Settings
 from prt_bench.environment import now
 from prt_bench.errors import CellError
 from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
+from prt_bench.models import parse_pair
 from prt_bench.plan import make_plan
 from prt_bench.records import CostSession, read_session
+from prt_bench.registry import Registry
 from prt_bench.requests import RunRequest
 from prt_bench.runner import open_worker
 
 __all__ = ["cost"]
 
-SHAPE_TASK = "digits"
+SHAPE_TASKS = {"images": "digits", "text": "nano-formats"}
+"""What models read → the task whose queries are timed."""
 
 
 class Weights(StrEnum):
@@ -40,15 +43,17 @@ def cost(
     pair: Annotated[str, typer.Option(help="SOURCE:TARGET.")],
     method: Annotated[list[str] | None, typer.Option(help="NAME[:key=value]; several times.")] = None,
     weights: Annotated[Weights, typer.Option(help="random needs no download: architectures alone.")] = Weights.real,
-    batch_size: Annotated[list[int] | None, typer.Option(min=1, help="Images per query; several times.")] = None,
+    batch_size: Annotated[list[int] | None, typer.Option(min=1, help="Queries at once; several times.")] = None,
     max_seconds: Annotated[float, typer.Option(min=1, help="How long to time.")] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="The session as JSON.")] = False,
 ) -> None:
-    """Count FLOPs and time all methods of a pair, interleaved; ten classes."""
+    """Count FLOPs and time all methods of a pair, interleaved: images of ten classes, or short requests."""
     settings: Settings = context.obj
+    registry = Registry(settings.plugins)
+    card = registry.card(parse_pair(pair, registry).target)
     request = RunRequest(
         pairs=(pair,),
-        tasks=(SHAPE_TASK,),
+        tasks=(SHAPE_TASKS[registry.family(card).reads],),
         methods=tuple(method or ()),
         seeds=1,
         out=settings.out,
@@ -64,7 +69,13 @@ def cost(
     executor = LocalExecutor(partial(open_worker, request))
     with Show(stderr) as show:
         plan = make_plan(request, show.progress)
-        paths = [str(planned.path) for planned in plan.cells]
+        paths = []
+        for planned in plan.cells:
+            try:
+                executor.call("can_be_timed", str(planned.path), report=show.progress)
+                paths.append(str(planned.path))
+            except WorkFailed as error:
+                show.warn(f"{planned.method.label} is not timed: {error.message}")
         arguments = (paths, tuple(batch_size or (1, 32)), max_seconds, now())
         try:
             path = executor.call("session", *arguments, report=show.progress)
@@ -82,8 +93,16 @@ def cost(
     stderr.print(f"session: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _unit(session: CostSession) -> str:
+    shape = session.shape
+    lengths = f" of {shape['prompt_tokens']} + {shape['output_tokens']} tokens" if "prompt_tokens" in shape else ""
+    return session.unit + lengths
+
+
 def _print(session: CostSession, console: Console) -> None:
-    table = RichTable(title=escape(f"{session.pair}, {session.weights} weights, per image"), title_justify="left")
+    table = RichTable(
+        title=escape(f"{session.pair}, {session.weights} weights, per {_unit(session)}"), title_justify="left"
+    )
     table.add_column("method", overflow="fold", min_width=16)
     for name in ("GFLOPs", "params, M", "batch", "ms", "× target"):
         table.add_column(name, justify="right", no_wrap=True)

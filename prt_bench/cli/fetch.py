@@ -13,13 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from prt_bench.benchmarks import fetch_nltk
 from prt_bench.cli import selection
 from prt_bench.cli.progress import Show
 from prt_bench.cli.settings import Settings
 from prt_bench.cli.tables import in_bytes
 from prt_bench.errors import RequestError
 from prt_bench.fetching import Remote, download, look_up
-from prt_bench.needs import Need, needs
+from prt_bench.language_spec import LanguageSpec
+from prt_bench.needs import Need, needs, specs
 from prt_bench.pins import Pin, write_pin
 from prt_bench.places import manifest
 from prt_bench.registry import Registry
@@ -55,6 +57,10 @@ def fetch(
     registry = Registry(request.plugins, request.pins)
     found = needs(request, choice(request, registry), registry, own_folders=True)
     console = Console(stderr=True)
+    for spec in specs(request, choice(request, registry), registry):
+        if isinstance(spec, LanguageSpec):
+            for name in fetch_nltk(spec, request.store / "nltk"):
+                console.print(f"NLTK's {name} for {spec.name}: in {request.store / 'nltk'}", soft_wrap=True)
     if not found:
         console.print("nothing to fetch: all of it ships with the package", highlight=False)
         return

@@ -51,10 +51,15 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
     cell_timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds a cell may take.")] = None,
     cell_memory: Annotated[int | None, typer.Option(min=0, help="Bytes a cell's process may hold.")] = None,
+    allow_code: Annotated[
+        bool,
+        typer.Option("--allow-code-execution", help="Score tasks that run code which a model wrote, with limits."),
+    ] = False,
 ) -> int:
     """Run methods over pairs × tasks and build the leaderboard; with nothing named, the demo suite."""
     settings: Settings = context.obj
     others = {"track": track.value, "recipe": recipe, "seeds": seeds, "limit": limit, "shard": _shard(shard)}
+    others["allow_code"] = allow_code
     request = selection.request_of(settings, pair, suite, task, method, data, **others)
     stderr = Console(stderr=True)
     registry = Registry(request.plugins, request.pins)

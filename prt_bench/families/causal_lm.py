@@ -60,7 +60,7 @@ class CausalFamily(Family):
         return [*wanted, *described]
 
     def hub_files(self, card: ModelCard) -> tuple[str, ...]:
-        return ("*.safetensors", "*.safetensors.index.json", "*config.json", *TOKENIZER[:1])
+        return ("model*.safetensors", *TOKENIZER)
 
     def space(self, card: ModelCard, space: OutputSpace, places: Places, assume: bool = False) -> OutputSpace:
         if not isinstance(space, Vocabulary):
