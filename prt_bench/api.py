@@ -133,6 +133,16 @@ class Vocabulary(OutputSpace):
         apart = [index for index in range(common) if mine[index] != theirs[index] or not mine[index]]
         return [*apart, *range(common, max(self.size, other.size))]
 
+    def sharing(self, other: Vocabulary) -> dict[str, int]:
+        """How many ids are tokens of both, how many are tokens of one side or differ, and how many are padding."""
+        apart = self.one_sided(other)
+        padding = sum(not (self._label(index) or other._label(index)) for index in apart)
+        shared = max(self.size, other.size) - len(apart)
+        return {"shared": shared, "one_sided": len(apart) - padding, "padding": padding}
+
+    def _label(self, index: int) -> str:
+        return self.labels[index] if index < self.size else ""
+
 
 @dataclass(frozen=True)
 class Artifact:

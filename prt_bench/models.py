@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from prt_bench.api import Family, Model, OutputSpace, Places
+from prt_bench.api import Family, Model, OutputSpace, Places, Vocabulary
 from prt_bench.errors import MissingError, RequestError
 from prt_bench.files import digest
 from prt_bench.records import ModelCard, PairNames
 from prt_bench.registry import Registry
 
-__all__ = ["file_sha256", "model_for", "parse_pair", "weights_sha256"]
+__all__ = ["file_sha256", "model_for", "parse_pair", "sharing", "weights_sha256"]
 
 
 WORDS_OF_CARD = {
@@ -62,6 +62,14 @@ def model_for(
         files = ["missing"]
     identity = digest([card_facts, files, _family_sha256(type(family))])
     return Model(card, own_space, identity)
+
+
+def sharing(source: Model, target: Model) -> dict[str, int]:
+    """What two vocabularies have in common, counted; nothing for class labels."""
+    mine, theirs = source.space, target.space
+    if isinstance(mine, Vocabulary) and isinstance(theirs, Vocabulary):
+        return mine.sharing(theirs)
+    return {}
 
 
 def weights_sha256(card: ModelCard, family: Family, places: Places) -> str | None:

@@ -9,7 +9,7 @@ from typing import Literal
 from prt_bench.api import Network
 from prt_bench.environment import describe, git_revision, impersonal, now, packages
 from prt_bench.files import digest, write_atomically
-from prt_bench.models import weights_sha256
+from prt_bench.models import sharing, weights_sha256
 from prt_bench.plan import Plan, PlannedCell
 from prt_bench.records import Failure, ModelProvenance, Provenance, Record, TaskProvenance
 
@@ -37,6 +37,7 @@ def provenance(plan: Plan, planned: PlannedCell, networks: Mapping[str, Network]
             split_sha256=task.split_sha256,
             template_sha256=task.template_sha256,
         ),
+        vocabulary=sharing(planned.source, planned.target),
         method_source_sha256=planned.method.source_sha256,
         git=git_revision(),
         packages=packages(),

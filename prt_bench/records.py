@@ -283,6 +283,8 @@ class Provenance(Strict):
 
     models: dict[str, ModelProvenance]
     task: TaskProvenance
+    vocabulary: dict[str, int] = Field(default_factory=dict)
+    """Of text: how many tokens source and target share, how many only one has, and how many rows are padding."""
     method_source_sha256: str
     git: str | None
     packages: dict[str, str]

@@ -18,6 +18,7 @@ from prt_bench.cli.progress import Show
 from prt_bench.cli.settings import Settings
 from prt_bench.cli.tables import print_tables
 from prt_bench.errors import RequestError
+from prt_bench.models import sharing
 from prt_bench.needs import Need, needs
 from prt_bench.plan import Plan, make_plan
 from prt_bench.records import read_record
@@ -78,11 +79,26 @@ def run(
     missing = plan.missing
     if (request.out / "results").is_dir():
         find_records(request.out)  # The page is made of all of them: a damaged one is named before any work.
+    _tell_vocabularies(plan, stderr)
     if missing:
         stderr.print(f"{len(missing)} of {len(plan.cells)} cells to do", highlight=False)
     with Show(stderr) as show:
         outcome = run_plan(plan, show, RunOptions(fail_fast, cell_timeout, cell_memory))
     return _close(plan, outcome, did_nothing=not missing, stderr=stderr)
+
+
+def _tell_vocabularies(plan: Plan, stderr: Console) -> None:
+    """What is masked where two vocabularies meet."""
+    pairs = {str(planned.cell.pair): planned for planned in plan.cells}
+    for pair, planned in pairs.items():
+        found = sharing(planned.source, planned.target)
+        if found.get("one_sided") or found.get("padding"):
+            stderr.print(
+                f"{pair}: {found['shared']:,} tokens shared; masked: {found['one_sided']:,} that one side lacks or calls "
+                f"otherwise, {found['padding']:,} rows of padding",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _not_at_hand(request: RunRequest, missing: Sequence[Need]) -> RequestError:
