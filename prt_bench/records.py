@@ -52,7 +52,7 @@ SCHEMA_VERSION = 1
 FLOP_CONVENTION = (
     "1 multiply-add = 2 FLOPs; matrix products and convolutions of each member's encoder and head, attention "
     "counted whole; element-wise operations, norms and softmax are not counted; text heads are computed once "
-    "per class set, not per image"
+    "per class set, not per image; of text, a request of stated prompt and output length, with keys and values kept"
 )
 
 

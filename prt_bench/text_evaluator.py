@@ -37,7 +37,7 @@ from prt_bench.text_feed import pad_right
 
 __all__ = ["TextEvaluator"]
 
-SCORING_BATCH, GENERATING_BATCH = 16, 16
+BATCH_SIZE = 32
 ABSENT = {
     "quality.nll": "text is scored by the metrics of its benchmark; the likelihood of answers is under validation",
     "quality.nll_calibrated": "text is scored by the metrics of its benchmark",
@@ -107,7 +107,7 @@ class TextEvaluator:
         lm = CompositionLM(
             composition,
             self._networks.text,
-            batch_size=GENERATING_BATCH,
+            batch_size=BATCH_SIZE,
             prefix=self._prefix(composition),
             chat=self._chat if spec.chat else None,
             seed=seed,
@@ -196,14 +196,14 @@ class TextEvaluator:
         lockstep = Lockstep(composition, self._networks.text)
         entries = sorted(self._encoded(composition), key=lambda entry: len(entry.ids))
         likelihoods, right = [], []
-        for at in range(0, len(entries), SCORING_BATCH):
-            ids, mask, rows, truth = pad_right(entries[at : at + SCORING_BATCH])
+        for at in range(0, len(entries), BATCH_SIZE):
+            ids, mask, rows, truth = pad_right(entries[at : at + BATCH_SIZE])
             logits = lockstep.logits(ids, mask, rows)
             truth = truth.to(logits.device)
             chosen = logits.gather(1, truth[:, None])[:, 0] - logits.logsumexp(-1)
             likelihoods.append(chosen.double().cpu())
             right.append((logits.argmax(-1) == truth).double().cpu())
-            self._report("validation", min(at + SCORING_BATCH, len(entries)), len(entries))
+            self._report("validation", min(at + BATCH_SIZE, len(entries)), len(entries))
         none = torch.empty(0, dtype=torch.float64)
         return torch.cat([none, *likelihoods]).numpy(), torch.cat([none, *right]).numpy()
 

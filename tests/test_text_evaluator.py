@@ -364,10 +364,10 @@ def test_few_shots_are_the_training_sets_and_tune_nothing(facts: Bench) -> None:
     assert len(shown) == len(set(shown)) == 3
     assert set(shown) <= told
     assert evaluator.query(composition).prompt_tokens > 24
-    other, _ = facts.ported("few-shot:shots=3", seed=6)
+    other, _ = facts.ported("few-shot:shots=3", SOURCE, TARGET, seed=6)
     assert other.dialogue != composition.dialogue
-    assert facts.ported("few-shot:shots=3", seed=5)[0].dialogue == composition.dialogue
-    urial, none = facts.ported("urial")
+    assert facts.ported("few-shot:shots=3", SOURCE, TARGET, seed=5)[0].dialogue == composition.dialogue
+    urial, none = facts.ported("urial", SOURCE, TARGET)
     assert none is None
     assert list(urial.members.values()) == [models[1]]
     assert evaluator.query(urial).prompt_tokens > 200
@@ -512,9 +512,8 @@ def test_no_verb_changes_a_base_weight(facts: Bench) -> None:
             for name, value in facts.networks.get(facts.model(alias)).module.state_dict().items()
         }
 
-    before, artifacts = weights(), []
-    for method in ("prt", "eft", "full-finetune"):
-        artifacts.append(facts.ported(method, seed=9, steps=2)[1])
+    before, methods = weights(), ("prt", "eft", "full-finetune")
+    artifacts = [facts.ported(method, SOURCE, TARGET, seed=9, steps=2)[1] for method in methods]
     after = weights()
     assert all(torch.equal(before[name], after[name]) for name in before)
     changed: Artifact | None = artifacts[0]

@@ -189,8 +189,9 @@ def _per_query(row: Row, table: Table, notes: Footnotes, record: Record) -> Valu
         reason = f"no FLOP count is known for {', '.join(flops.uncounted_ops)}" if flops.uncounted_ops else NO_REASON
         return notes.missing(_why(record, "cost.per_query.flops.total", reason))
     floors = [other.per_query.flops for other in table.rows if other.role == "floor"]
-    # The floor that runs the target and nothing else: told by its members, since no method is known by name here.
-    target = next((floor.total for floor in floors if set(floor.by_member) == {"target"}), None)
+    # The floor that runs the target and nothing else, with nothing before the query: told by its members and its
+    # price, since no method is known by name here.
+    target = min((floor.total for floor in floors if floor.total and set(floor.by_member) == {"target"}), default=None)
     return Value(_number(flops.total / 1e9), (f"{flops.total / target:.2f} × target",) if target else ())
 
 

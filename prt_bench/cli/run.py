@@ -94,8 +94,8 @@ def _tell_vocabularies(plan: Plan, stderr: Console) -> None:
         found = sharing(planned.source, planned.target)
         if found.get("one_sided") or found.get("padding"):
             stderr.print(
-                f"{pair}: {found['shared']:,} tokens shared; masked: {found['one_sided']:,} that one side lacks or calls "
-                f"otherwise, {found['padding']:,} rows of padding",
+                f"{pair}: {found['shared']:,} tokens shared; masked: {found['one_sided']:,} that one side lacks or "
+                f"calls otherwise, {found['padding']:,} rows of padding",
                 highlight=False,
                 soft_wrap=True,
             )
