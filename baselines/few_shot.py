@@ -1,7 +1,5 @@
 """Worked examples before every request, and nothing tuned: the floor that zero-shot hides."""
 
-import random
-
 from prt_bench.api import Artifact, Composition, Data, Method, MethodCard, Model, Setting, Tools, Turn, WeightedSum
 
 
@@ -15,13 +13,16 @@ class FewShot(Method):
         summary="The new model as it is, shown a few training examples before every request.",
         source="Brown et al., NeurIPS 2020, arXiv 2005.14165",
         reads="text",
+        tunes=False,
         needs={"fit": ("train",)},
         settings={"shots": Setting(4, 1, 64, "how many examples stand before a request")},
     )
 
     def fit(self, source: Model, data: Data, tools: Tools) -> Artifact:
-        count = min(int(self.params["shots"]), len(data.train))
-        chosen = set(random.Random(tools.seed).sample(range(len(data.train)), count))
+        total = len(data.train)
+        count = min(int(self.params["shots"]), total)
+        # Spread over the whole set, and others for each seed.
+        chosen = {(place * (total // count) + tools.seed) % total for place in range(count)}
         turns = [turn for place, example in enumerate(data.train) if place in chosen for turn in example.dialogue]
         return tools.save({}, {"dialogue": turns})
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from prt_bench.errors import CellError, RequestError, did_you_mean
 from prt_bench.files import digest
+from prt_bench.parameters import Setting, checked_setting
 from prt_bench.records import ModelCard, Params
 
 if TYPE_CHECKING:
@@ -327,16 +328,6 @@ class Tools(Protocol):
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A number, word or flag that a method lets its user set (`--method eft:alpha=0.5`)."""
-
-    default: float | int | str | bool
-    low: float | None = None
-    high: float | None = None
-    help: str = ""
-
-
-@dataclass(frozen=True)
 class MethodCard:
     """What a method is, what it needs, and what can be set."""
 
@@ -351,6 +342,8 @@ class MethodCard:
     """What its tasks must be made of."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Verb → the views it may read: `train`, `validation`, `unlabelled`."""
+    tunes: bool = True
+    """Whether verbs that read data tune on it: what the equal-budget track searches."""
     strengths: Mapping[str, Setting] = field(default_factory=dict)
     """Read by `attach` alone: changing one costs no training."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -369,7 +362,7 @@ class Method(ABC):
                 takes = did_you_mean(name, known) or "; it takes none"
                 raise RequestError(f"method {self.card.name} has no parameter {name!r}{takes}")
         self.params: Params = {
-            name: _checked(self.card.name, name, setting, params.get(name, setting.default))
+            name: checked_setting(self.card.name, name, setting, params.get(name, setting.default))
             for name, setting in known.items()
         }
 
@@ -390,31 +383,6 @@ class Method(ABC):
     @abstractmethod
     def attach(self, artifact: Artifact | None, source: Model, target: Model) -> Composition:
         """Free: no data, no training. Says what runs at inference."""
-
-
-def _checked(method: str, name: str, setting: Setting, value: Any) -> float | int | str | bool:
-    kind = type(setting.default)
-    if isinstance(value, str) and kind is not str:
-        try:
-            value = _BOOLEANS[value.lower()] if kind is bool else kind(value)
-        except (KeyError, ValueError):
-            raise RequestError(f"method {method}: {name}={value} is not a {_KINDS[kind]}") from None
-    elif kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise RequestError(f"method {method}: {name}={value!r} is not a {_KINDS[kind]}")
-    if isinstance(value, float) and not np.isfinite(value):
-        raise RequestError(f"method {method}: {name}={value} is not a finite number")
-    low = -np.inf if setting.low is None else setting.low
-    high = np.inf if setting.high is None else setting.high
-    if not isinstance(value, str) and not low <= value <= high:
-        raise RequestError(f"method {method}: {name}={value} is outside its range {low:g} to {high:g}")
-    checked: float | int | str | bool = value
-    return checked
-
-
-_BOOLEANS = {"true": True, "false": False}
-_KINDS: dict[type, str] = {float: "number", int: "whole number", str: "word", bool: "flag (true or false)"}
 
 
 Box = tuple[int, int, int, int]

@@ -11,13 +11,13 @@ import torch
 
 from prt_bench.api import Model
 from prt_bench.costs import CompositionMeter
-from prt_bench.feeds import Work
 from prt_bench.language_spec import LanguageSpec
 from prt_bench.networks import Networks
 from prt_bench.plan import Plan, PlannedCell, verb_data
 from prt_bench.task_spec import Recipe
 from prt_bench.tasks import Spec
 from prt_bench.tools import Planned, PlanTools, Training
+from prt_bench.work import Work
 
 __all__ = ["Estimate", "estimate"]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,8 +16,9 @@ from prt_bench.errors import CellError
 from prt_bench.files import digest
 from prt_bench.networks import Inputs
 from prt_bench.prefetch import prefetched
+from prt_bench.work import Work
 
-__all__ = ["Batch", "CroppedFeed", "Feed", "FixedFeed", "Step", "Work", "random_box"]
+__all__ = ["Batch", "CroppedFeed", "Feed", "FixedFeed", "Step", "random_box"]
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 ATTEMPTS = 10
@@ -42,15 +42,6 @@ class Step:
 
     rows: int
     parts: Iterator[Batch]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a network reads: so many images, or sequences by their length with so many rows to answer."""
-
-    images: int = 0
-    lengths: Counter[int] = field(default_factory=Counter)
-    rows: int = 0
 
 
 class Feed(Protocol):

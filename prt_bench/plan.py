@@ -119,28 +119,34 @@ def make_plan(request: RunRequest, report: Progress) -> Plan:
             refuse_unmet(task.spec, request.store / "nltk")
     cells = [
         planned
-        for pair, task in _met(pairs, tasks, registry)
+        for pair, task in _met(request, pairs, tasks, registry)
         for planned in _cells(request, registry, pair, task, methods, chosen)
     ]
+    for method in methods:
+        if request.methods and method.label not in [planned.method.label for planned in cells]:
+            reads = method.method.card.reads
+            raise RequestError(f"method {method.label} is for {reads}, and none of the tasks is: {_names(tasks)}")
     if request.shard is not None:
         index, count = request.shard
         cells = cells[index - 1 :: count]
     return Plan(request, registry, store, tuple(cells))
 
 
-def _met(pairs: Sequence[PairNames], tasks: Sequence[Task], registry: Registry) -> list[tuple[PairNames, Task]]:
-    """Pairs with the tasks that they can read. A suite may hold images and texts; what meets nothing is refused.
+def _met(
+    request: RunRequest, pairs: Sequence[PairNames], tasks: Sequence[Task], registry: Registry
+) -> list[tuple[PairNames, Task]]:
+    """Pairs with the tasks that they can read: a suite may hold images and texts.
 
     Raises:
-        RequestError: a pair is left without a task, or a task without a pair.
+        RequestError: a pair that was asked for is left without a task, or a task without a pair.
     """
     kinds = {pair: registry.family(registry.card(pair.target)).reads for pair in pairs}
     found = [(pair, task) for pair in pairs for task in tasks if kinds[pair] == task.spec.reads]
     for pair, kind in kinds.items():
-        if pair not in [met for met, _ in found]:
+        if (request.pairs or not found) and pair not in [met for met, _ in found]:
             raise RequestError(f"pair {pair} reads {kind}, and none of the tasks is made of {kind}: {_names(tasks)}")
     for task in tasks:
-        if task not in [met for _, met in found]:
+        if (request.tasks or request.data) and task not in [met for _, met in found]:
             raise RequestError(
                 f"task {task.name} is made of {task.spec.reads}, which none of the pairs reads: "
                 f"{', '.join(map(str, pairs))}"

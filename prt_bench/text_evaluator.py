@@ -24,7 +24,6 @@ from prt_bench.costs import CompositionMeter
 from prt_bench.data.text import Dialogues, Documents
 from prt_bench.errors import CellError, RequestError
 from prt_bench.evaluating import Scores, Validated
-from prt_bench.feeds import Work
 from prt_bench.generation import Decoding, Lockstep, decode
 from prt_bench.language_spec import LanguageSpec, metric_name
 from prt_bench.lm_eval_bridge import CompositionLM
@@ -34,6 +33,7 @@ from prt_bench.records import Metric
 from prt_bench.rendering import Encoded, rendering
 from prt_bench.stats import bootstrap_interval, wilson_interval
 from prt_bench.text_feed import pad_right
+from prt_bench.work import Work
 
 __all__ = ["TextEvaluator"]
 

@@ -12,9 +12,10 @@ from prt_bench.api import Model, TextNetwork, TokenBatch
 from prt_bench.composing import Shared
 from prt_bench.data.text import Dialogues
 from prt_bench.errors import CellError
-from prt_bench.feeds import Batch, Step, Work
+from prt_bench.feeds import Batch, Step
 from prt_bench.rendering import Encoded, Rendering
 from prt_bench.task_spec import Recipe
+from prt_bench.work import Work
 
 __all__ = ["TextFeed", "encode_all", "pad_right", "refuse_unshared"]
 

@@ -14,7 +14,6 @@ from prt_bench.api import Artifact, Model, Network, Places, Rule, TextNetwork, V
 from prt_bench.data.examples import Examples
 from prt_bench.data.text import Dialogues
 from prt_bench.errors import CellError, MissingError, SkipError
-from prt_bench.feeds import Work
 from prt_bench.files import digest
 from prt_bench.ledger import Charge, Ledger
 from prt_bench.models import file_sha256
@@ -22,6 +21,7 @@ from prt_bench.places import find_encoder
 from prt_bench.store import Store
 from prt_bench.task_spec import PublishedEncoder, Recipe, Tuning
 from prt_bench.views import view_of
+from prt_bench.work import Work
 
 if TYPE_CHECKING:
     import torch

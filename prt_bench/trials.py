@@ -39,7 +39,7 @@ def equal_trials(search: Search, recipes: Mapping[str, Tuning], card: MethodCard
         for name, setting in card.strengths.items()
         if isinstance(setting.default, float) and setting.default
     }
-    tunes = any(card.needs.values())
+    tunes = card.tunes and any(card.needs.values())
     if not tunes and not numeric:
         return trials
     for number in range(1, search.trials):

@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "prt_bench"
 LARGEST_FILE = 300
 LARGEST_BASELINE = 120
-LARGEST_CORE = 6000
+LARGEST_CORE = 7000
 # From the bottom to the top: a module may import from its own row and from those before it.
 LEVELS = (
-    ("errors", "files", "prefetch", "nano.world"),
-    ("records", "code_execution"),
+    ("errors", "files", "prefetch", "work", "nano.world", "nano.drawing", "nano.pictures"),
+    ("records", "code_execution", "parameters"),
     ("api", "yaml_files", "stats", "task_spec", "language_spec"),
     ("pins", "rendering"),
     ("registry",),
@@ -97,7 +97,8 @@ def test_no_file_is_larger_than_one_room() -> None:
 
 
 def test_the_core_stays_small() -> None:
-    outside = {"cli", "board", "nano"}
+    # Families come in by the door that strangers use.
+    outside = {"cli", "board", "nano", "families"}
     core = [path for path in sources() if path.relative_to(CORE).parts[0] not in outside]
     assert sum(map(lines_of_code, core)) < LARGEST_CORE
 

@@ -28,7 +28,7 @@ ALIASES = ("nano-rn16-a", "nano-rn24-b")
 RECIPE = Recipe(steps=100, batch_size=64, learning_rate=2e-3, warmup_steps=10, weight_decay=0.01, clip_norm=1.0)
 ENCODER = PublishedEncoder(repository="org/tuned", model="nano-rn16-a", task="digits", tuned=0.9)
 SEARCH = Search(trials=6, learning_rate=(0.1, 10.0), steps=(0.5, 2.0), strength=(0.25, 4.0))
-HAS_NOTHING_TO_SEARCH = {"zero-shot", "source-zero-shot", "urial"}
+HAS_NOTHING_TO_SEARCH = {"few-shot", "zero-shot", "source-zero-shot", "urial"}
 TASK = """
 name: few-digits
 version: 1

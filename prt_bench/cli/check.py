@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from prt_bench.api import MethodCard
 from prt_bench.cli import selection
 from prt_bench.cli.progress import Show
 from prt_bench.cli.settings import Settings
@@ -49,7 +50,7 @@ def check(
     own = Path(task) if task.endswith((".yaml", ".yml")) or Path(task).is_file() else None
     if own is not None and not own.is_file():
         raise RequestError(f"--task {task}: no such file")
-    floor = next(name for name, found in registry.methods.items() if found.cls.card.role == "floor")
+    floor = next(name for name, found in registry.methods.items() if _asks_nothing(found.cls.card))
     spec = spec_at(own) if own else task_spec(task, registry)
     request = selection.request_of(
         settings,
@@ -82,6 +83,11 @@ def check(
             verdict = "off" if row["holds"] is False else "look at"
             stderr.print(f"{verdict}: {row['text']}", style="red", markup=False, highlight=False, soft_wrap=True)
     return 1 if any(row["holds"] is False for row in rows) else 0
+
+
+def _asks_nothing(card: MethodCard) -> bool:
+    """Whether a method reads whatever a task is made of, and no data."""
+    return card.role == "floor" and card.reads == "anything" and not any(card.needs.values())
 
 
 def _facts(plan: Plan) -> dict[str, Any]:

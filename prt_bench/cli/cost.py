@@ -67,30 +67,32 @@ def cost(
     )
     stderr = Console(stderr=True)
     executor = LocalExecutor(partial(open_worker, request))
-    with Show(stderr) as show:
-        plan = make_plan(request, show.progress)
-        paths = []
-        for planned in plan.cells:
-            try:
-                executor.call("can_be_timed", str(planned.path), report=show.progress)
-                paths.append(str(planned.path))
-            except WorkFailed as error:
-                show.warn(f"{planned.method.label} is not timed: {error.message}")
-        arguments = (paths, tuple(batch_size or (1, 32)), max_seconds, now())
-        try:
+    try:
+        with Show(stderr) as show:
+            plan = make_plan(request, show.progress)
+            paths = []
+            for planned in plan.cells:
+                try:
+                    executor.call("can_be_timed", str(planned.path), report=show.progress)
+                    paths.append(str(planned.path))
+                except (WorkFailed, WorkerDied) as error:
+                    show.warn(f"{planned.method.label} is not timed: {_said(error)}")
+            arguments = (paths, tuple(batch_size or (1, 32)), max_seconds, now())
             path = executor.call("session", *arguments, report=show.progress)
-        except (WorkFailed, WorkerDied) as error:
-            raise CellError(
-                f"the session failed: {error.message if isinstance(error, WorkFailed) else error}"
-            ) from None
-        finally:
-            executor.close()
+    except (WorkFailed, WorkerDied) as error:
+        raise CellError(f"the session failed: {_said(error)}") from None
+    finally:
+        executor.close()
     session = read_session(Path(path))
     if as_json:
         typer.echo(json.dumps(session.model_dump(mode="json"), indent=1))
     else:
         _print(session, Console())
     stderr.print(f"session: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _said(error: WorkFailed | WorkerDied) -> str:
+    return error.message if isinstance(error, WorkFailed) else str(error)
 
 
 def _unit(session: CostSession) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from prt_bench.data.examples import ArrayExamples, RawData
-from prt_bench.data.procedural import DOMAINS, SPLITS, domain
 from prt_bench.errors import RequestError, did_you_mean
+from prt_bench.nano.pictures import DOMAINS, SPLITS, domain
 
 __all__ = ["load_builtin", "load_procedural"]
 

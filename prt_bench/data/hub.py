@@ -89,17 +89,23 @@ def load_hub(
 
 
 def _table(folder: Path, source: HubSource, split: str, store: Store) -> Any:
-    files = split_files(folder, source.config, split, (".tar", ".parquet"))
+    files = split_files(folder, source.config, split, (".tar", ".parquet"), source.repository)
     if files is None:
         # A repository of image files: only the library can tell which are the split's.
-        return read_table(str(folder.resolve()), None, split, store, folder)
+        return read_table(str(folder.resolve()), None, split, store, folder, source.repository)
     kind = "webdataset" if files[0].suffix == ".tar" else "parquet"
     features = _features(folder, files[0], source.config) if kind == "parquet" else None
-    return read_table(kind, files, split, store, folder, features)
+    return read_table(kind, files, split, store, folder, source.repository, features)
 
 
 def read_table(
-    kind: str, files: Sequence[Path] | None, split: str, store: Store, folder: Path, features: Any = None
+    kind: str,
+    files: Sequence[Path] | None,
+    split: str,
+    store: Store,
+    folder: Path,
+    repository: str = "the repository",
+    features: Any = None,
 ) -> Any:
     """One split as a `datasets` table, from files of one format, or from a folder that the library reads as a whole.
 
@@ -122,11 +128,13 @@ def read_table(
     except Exception as error:  # noqa: BLE001 - the library raises its own, the formats' and the system's errors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RequestError(
-            f"data {folder}, split {split}: cannot be read ({reason}); is it a whole copy of the repository?"
+            f"data {folder}, split {split}: cannot be read ({reason}); is it a whole copy of {repository}?"
         ) from None
 
 
-def split_files(folder: Path, config: str | None, split: str, suffixes: tuple[str, ...]) -> list[Path] | None:
+def split_files(
+    folder: Path, config: str | None, split: str, suffixes: tuple[str, ...], repository: str = "the repository"
+) -> list[Path] | None:
     """The split's own files in a copy of a hub repository, in order; None where none has one of these suffixes.
 
     Other splits may not have been fetched, which the hub's library would miss.
@@ -149,7 +157,10 @@ def split_files(folder: Path, config: str | None, split: str, suffixes: tuple[st
     if split == "train" and len(single) == 1 and not _card(folder).get("configs"):
         return single
     if any(path.suffix in suffixes for path in folder.rglob("*")):
-        raise RequestError(f"data {folder}, split {split}: no files of this split")
+        raise RequestError(
+            f"data {folder}, split {split}: cannot be read (no files of split {split!r}); is it a whole copy of "
+            f"{repository}?"
+        )
     return None
 
 

@@ -37,21 +37,18 @@ def _row(item: Pair | Question | Instruction) -> dict[str, Any]:
             return {"prompt": prompt, "choices": list(choices), "answer": answer}
         case Instruction():
             followed = "".join(f"(?={_pattern(check)}$)" for check in item.checks)
-            exact = re.escape(item.response.strip())
-            return {"prompt": item.prompt, "followed": f"{followed}.*", "exact": exact}
+            word = re.escape(item.answer)
+            exact = rf"(?i:\W*{word}(\W+{word})*\W*)"
+            return {"prompt": item.prompt, "followed": f"{followed}.*", "exact": followed + exact}
 
 
 def _pattern(check: Check) -> str:
     """A regular expression of the texts that hold to a check."""
     match check:
         case Check("case", "upper"):
-            return r"[^a-z\W]+"
+            return r"[^a-z]*[A-Z][^a-z]*"
         case Check("count", int(times)):
-            return r"(\w+)" + r" \1" * (times - 1)
+            return rf"(\S+)(\s+\1){{{times - 1}}}"
         case Check("format", "brackets"):
-            return r"\(\w+\)"
-        case Check("format", "quotes"):
-            return r'"\w+"'
-        case Check("format", "shout"):
-            return r"\w+!"
+            return r"\(\s*\w+\s*\)"
     raise RequestError(f"the world has a check {check} that no pattern is known for")

@@ -11,10 +11,10 @@ import torch
 
 from prt_bench.adapting import adapted
 from prt_bench.api import Network, TextNetwork, TokenBatch
-from prt_bench.feeds import Work
 from prt_bench.meters.flops import Count, count_forward, count_training, input_shape
 from prt_bench.networks import tunable
 from prt_bench.task_spec import LowRank
+from prt_bench.work import Work
 
 __all__ = ["Price", "forward_price", "training_price"]
 
@@ -79,7 +79,7 @@ def _price(network: Network, count: Callable[[Any], Count]) -> Price:
     row = Fraction(wide.flops - short.flops)
     first, second = short.flops - row, long.flops - row
     pair = (second - 2 * first) / 128
-    uncounted = tuple(sorted({*short.uncounted, *long.uncounted}))
+    uncounted = tuple(sorted({*short.uncounted, *long.uncounted, *wide.uncounted}))
     return Price(token=(first - 64 * pair) / 8, pair=pair, row=row, uncounted=uncounted)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from prt_bench.feeds import Work
 from prt_bench.meters.pricing import Price
+from prt_bench.work import Work
 
 __all__ = ["ImageQuery", "MemberFlops", "Query", "TextQuery"]
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from prt_bench.api import Model, Places
-from prt_bench.data.procedural import pretraining_corpus
 from prt_bench.models import file_sha256
+from prt_bench.nano.pictures import pretraining_corpus
 from prt_bench.nano.recipes import CONTEXT_LENGTH, CORPUS_SEED, PREPROCESS, RECIPES, TASKS, Recipe, model_config
 from prt_bench.nano.tokenizer import train_tokenizer, write_tokenizer
 from prt_bench.networks import Networks

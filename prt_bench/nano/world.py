@@ -19,7 +19,6 @@ __all__ = [
     "FORMATS",
     "TASKS",
     "Check",
-    "CorpusName",
     "Fact",
     "Format",
     "Instruction",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from prt_bench.data.drawing import SIDE, FloatArray, pen_mask, print_mask, shape_mask
+from prt_bench.nano.drawing import SIDE, FloatArray, pen_mask, print_mask, shape_mask
 
 UInt8Array = NDArray[np.uint8]
 Int64Array = NDArray[np.int64]
