@@ -142,8 +142,6 @@ class LanguageSpec(SpecHead):
     template: Literal["plain", "tulu"] = "plain"
     """How a dialogue becomes text: prompt and answer as they are, or with Tulu's role marks."""
     query: QueryShape
-    contamination: str = ""
-    """Why the test is in-domain for whatever is trained here, where it is."""
 
     @property
     def space(self) -> Vocabulary:

@@ -36,6 +36,7 @@ def provenance(plan: Plan, planned: PlannedCell, networks: Mapping[str, Network]
             data_sha256=task.data_sha256,
             split_sha256=task.split_sha256,
             template_sha256=task.template_sha256,
+            contamination=task.spec.contamination,
         ),
         vocabulary=sharing(planned.source, planned.target),
         method_source_sha256=planned.method.source_sha256,

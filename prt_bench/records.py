@@ -276,6 +276,8 @@ class TaskProvenance(Strict):
     data_sha256: str
     split_sha256: str
     template_sha256: str
+    contamination: str = ""
+    """Why the test is in-domain for what was trained on, where it is."""
 
 
 class Provenance(Strict):

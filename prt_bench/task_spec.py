@@ -291,6 +291,8 @@ class SpecHead(Strict):
     citation: str = ""
     recipe: dict[str, RecipeChange] = Field(default_factory=dict)
     """Base recipe → what this task changes in it."""
+    contamination: str = ""
+    """Why the test is in-domain for whatever is trained here, where it is."""
     in_place_of: dict[str, str] = Field(default_factory=dict)
     """Base recipe that a model's card names → the one that this task tunes it with."""
 

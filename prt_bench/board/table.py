@@ -81,6 +81,8 @@ class Table:
     hardware: list[str]
     rows: list[Row]
     best_floor: str | None = None
+    contamination: str = ""
+    """Why the test is in-domain for what was trained on, where it is."""
 
 
 def find_records(out: Path) -> list[Filed]:
@@ -138,6 +140,7 @@ def _table(group: Sequence[Filed]) -> Table:
         track=first.cell.track,
         recipe=first.cell.recipe_name,
         embedded=any(model.embedded for model in first.provenance.models.values()),
+        contamination=first.provenance.task.contamination,
         hardware=sorted({entry.record.environment.hardware for entry in group}),
         rows=sorted(rows.values(), key=lambda row: (order[row.role], row.score)),
         best_floor=floors[best].title if best else None,
