@@ -37,7 +37,8 @@ from prt_bench.work import Work
 
 __all__ = ["TextEvaluator"]
 
-BATCH_SIZE = 32
+TOKENS_AT_ONCE, MOST_AT_ONCE = 8192, 128
+"""Requests go through the networks together: about so many tokens, and at most so many requests."""
 ABSENT = {
     "quality.nll": "text is scored by the metrics of its benchmark; the likelihood of answers is under validation",
     "quality.nll_calibrated": "text is scored by the metrics of its benchmark",
@@ -107,7 +108,7 @@ class TextEvaluator:
         lm = CompositionLM(
             composition,
             self._networks.text,
-            batch_size=BATCH_SIZE,
+            batch_size=self._at_once(composition),
             prefix=self._prefix(composition),
             chat=self._chat if spec.chat else None,
             seed=seed,
@@ -160,6 +161,10 @@ class TextEvaluator:
             f"{self._spec.name} is longer (up to {longest})"
         )
 
+    def _at_once(self, composition: Composition) -> int:
+        """How many requests go through the networks together: by the task's stated lengths, so always the same."""
+        return max(1, min(MOST_AT_ONCE, TOKENS_AT_ONCE // self.query(composition).kept_tokens))
+
     def _built(self) -> dict[str, Any]:
         if self._tasks is None:
             self._tasks = build_tasks(self._spec, self._test, self._allow_code)
@@ -196,14 +201,15 @@ class TextEvaluator:
         lockstep = Lockstep(composition, self._networks.text)
         entries = sorted(self._encoded(composition), key=lambda entry: len(entry.ids))
         likelihoods, right = [], []
-        for at in range(0, len(entries), BATCH_SIZE):
-            ids, mask, rows, truth = pad_right(entries[at : at + BATCH_SIZE])
+        together = self._at_once(composition)
+        for at in range(0, len(entries), together):
+            ids, mask, rows, truth = pad_right(entries[at : at + together])
             logits = lockstep.logits(ids, mask, rows)
             truth = truth.to(logits.device)
             chosen = logits.gather(1, truth[:, None])[:, 0] - logits.logsumexp(-1)
             likelihoods.append(chosen.double().cpu())
             right.append((logits.argmax(-1) == truth).double().cpu())
-            self._report("validation", min(at + BATCH_SIZE, len(entries)), len(entries))
+            self._report("validation", min(at + together, len(entries)), len(entries))
         none = torch.empty(0, dtype=torch.float64)
         return torch.cat([none, *likelihoods]).numpy(), torch.cat([none, *right]).numpy()
 

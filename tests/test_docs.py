@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = [
     block
-    for text in (README, (ROOT / "docs" / "real-models.md").read_text())
+    for text in (README, *((ROOT / "docs" / name).read_text() for name in ("real-models.md", "text.md")))
     for block in re.findall(r"```sh\n(.*?)```", text, re.S)
 ]
 COMMANDS = [
@@ -65,7 +65,9 @@ def test_the_two_commands_do_what_the_readme_says() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/real-models.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/real-models.md", "docs/text.md"]
+)
 def test_links_and_pictures_lead_somewhere(name: str) -> None:
     text = (ROOT / name).read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):

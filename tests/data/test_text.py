@@ -116,7 +116,7 @@ def test_a_template_that_asks_for_no_column_is_refused_with_those_there_are() ->
 
 def test_a_template_reaches_nothing_but_its_row() -> None:
     for attempt in ("{{ ''.__class__.__mro__ }}", "{{ prompt.__init__.__globals__ }}"):
-        with pytest.raises(Exception, match="unsafe|undefined"):
+        with pytest.raises(Exception, match=r"unsafe|undefined"):
             render_row(attempt, ROWS[0], "here")
 
 

@@ -127,6 +127,8 @@ def test_a_loaded_network_gives_transformers_own_logits(loaded: tuple[TextNetwor
         chosen = torch.stack([alone[row][column] for row, column in wanted])
         assert close(network.module(TokenBatch(right, mask.flip(1), rows)), chosen)
         assert close(network.module(TokenBatch(right, None, rows)), chosen), "no token looks at what follows it"
+        last = network.module(TokenBatch(torch.tensor(texts[:1])))
+        assert close(last, alone[0][-1:]), "rows that were asked for once are not asked for again"
 
 
 def test_reading_on_with_memory_gives_the_logits_of_reading_at_once(loaded: tuple[TextNetwork, Any]) -> None:
@@ -148,12 +150,13 @@ def test_reading_on_with_memory_gives_the_logits_of_reading_at_once(loaded: tupl
 def test_weights_are_fp32_and_what_describes_the_network_is_the_folders(tmp_path: Path) -> None:
     card, places, _ = written(tmp_path)
     change(tmp_path / card.alias / "generation_config.json", eos_token_id=[3, 101])
+    change(tmp_path / card.alias / "tokenizer_config.json", model_max_length=16)
     network = built(card, places)
     assert {parameter.dtype for parameter in network.module.parameters()} == {torch.float32}
     assert network.context_length == CONTEXT
     assert network.stop_ids == tuple(sorted({3, 101, tokenizer().eos_token_id}))
     text = "the rain " * 200
-    assert network.tokenizer(text)["input_ids"] == tokenizer()(text)["input_ids"], "never cut in silence"
+    assert network.tokenizer(text, truncation=True)["input_ids"] == tokenizer()(text)["input_ids"], "never cut"
     shorter = card.model_copy(update={"context_length": 8})
     assert built(shorter, places).context_length == 8
 

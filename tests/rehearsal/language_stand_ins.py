@@ -1,7 +1,7 @@
 """Language models in the hub's own layout and of a few thousand parameters, and what makes runs on them short.
 
-Vocabularies are shaped as their families': ordinary tokens shared within it, the control tokens of each member under
-the real names, padding rows. Loaded by the plugin file too, which is why nothing here needs another module of the tests.
+Vocabularies are shaped as their families': ordinary tokens shared within one, control tokens of each member under their
+real names, padding rows. Loaded by the plugin file too, which is why nothing here needs another module of the tests.
 """
 
 from __future__ import annotations
@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["control", "is_sharded", "ordinary", "reduce_all", "reduced", "rows_of", "write_model", "write_punkt"]
 
-LLAMA_3_EDGES = {
-    **{0: "begin_of_text", 1: "end_of_text", 2: "reserved_special_token_0", 3: "reserved_special_token_1"},
-    **{6: "start_header_id", 7: "end_header_id", 9: "eot_id"},
-}
-LLAMA_3_1_OTHERS = {4: "finetune_right_pad_id", 5: "reserved_special_token_2", 8: "eom_id", 10: "python_tag"}
+LLAMA_3 = {0: "begin_of_text", 1: "end_of_text", 6: "start_header_id", 7: "end_header_id", 9: "eot_id"}
+LLAMA_3_1 = {**LLAMA_3, 4: "finetune_right_pad_id", 8: "eom_id", 10: "python_tag"}
 LLAMA_CONTROL = 16
 """256 in the real ones, all but these named as reserved, and counted on from the last one that was."""
 QWEN_2 = ("endoftext", "im_start", "im_end")
@@ -50,13 +47,13 @@ PADDING = {"llama2": 0, "llama3": 0, "falcon3": 0, "qwen2": 10}
 MORE_PADDING = 8
 """The larger of Qwen2.5 have more rows."""
 SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
 )
 """Of Llama 3; Qwen's takes digits one by one."""
 SPREAD = 0.3
 """Standard deviation of weights: with transformers' own every token would be as likely as any other."""
 NEW_TOKENS, VALIDATION = 4, 3
-RECIPE = {"epochs": None, "steps": 2, "batch_size": 2, "micro_batch_size": None, "warmup_ratio": None}
 QUERY = {"prompt_tokens": 12, "output_tokens": 3}
 
 
@@ -119,7 +116,7 @@ def control(alias: str) -> tuple[str, ...]:
     if alias.startswith("llama2"):
         return ("<unk>", "<s>", "</s>")
     if alias.startswith("llama3"):
-        return _llama_3(LLAMA_3_EDGES if alias == "llama3-8b" else LLAMA_3_EDGES | LLAMA_3_1_OTHERS)
+        return _llama_3(LLAMA_3 if alias == "llama3-8b" else LLAMA_3_1)
     if alias.startswith("qwen2-"):
         return tuple(f"<|{name}|>" for name in QWEN_2)
     if alias.startswith("qwen2.5-"):
@@ -266,7 +263,8 @@ def _tokenizer_config(small: ModelCard, family: str, inner: Tokenizer) -> dict[s
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
     if family == "llama2":
-        told |= {"add_bos_token": True, "add_eos_token": False, "legacy": False, "pad_token": None, "unk_token": "<unk>"}
+        told |= {"add_bos_token": True, "add_eos_token": False, "legacy": False, "pad_token": None}
+        told["unk_token"] = "<unk>"
         told |= {"tokenizer_class": "LlamaTokenizer", "model_max_length": 10**30, "sp_model_kwargs": {}}
         told |= {name: {"__type": "AddedToken", "content": told[name], **whole} for name in ("bos_token", "eos_token")}
     if family == "llama3":
@@ -327,11 +325,10 @@ def _json(path: Path, value: Any) -> None:
 
 
 def reduce_all(put: Callable[[Any, str, Any], None]) -> None:
-    """Make cards those of the stand-ins, and tasks and recipes short; `put` sets an attribute of an object."""
-    from prt_bench import plan, tasks
+    """Make cards those of the stand-ins, and tasks short; `put` sets an attribute of an object."""
+    from prt_bench import tasks
     from prt_bench.families.causal_lm import CausalFamily
     from prt_bench.language_spec import LanguageSpec
-    from prt_bench.recipes import recipe_for
     from prt_bench.yaml_files import load_yaml
 
     real_cards = CausalFamily.cards
@@ -352,4 +349,3 @@ def reduce_all(put: Callable[[Any, str, Any], None]) -> None:
 
     put(CausalFamily, "cards", cards)
     put(tasks, "load_yaml", short_task)
-    put(plan, "recipe_for", lambda *words: recipe_for(*words).model_copy(update=RECIPE))
