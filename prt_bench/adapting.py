@@ -16,6 +16,8 @@ from prt_bench.task_spec import LowRank
 __all__ = ["Learning", "adapted", "adapted_layers"]
 
 ADAPTER = "tuned"
+READ_PAST = {"AttentionPool2d", "MultiheadAttention"}
+"""Modules that read their layers' weights past the layers."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def adapted_layers(network: Network, low_rank: LowRank) -> list[str]:
     inside = {
         f"{name}.{part}"
         for name, attention in module.named_modules()
-        if isinstance(attention, torch.nn.MultiheadAttention)
+        if type(attention).__name__ in READ_PAST
         for part, _ in attention.named_modules()
     }
     found = [

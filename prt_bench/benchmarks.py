@@ -122,7 +122,9 @@ def _task(spec: LanguageSpec, name: str, splits: Mapping[str, Any]) -> Any:
     asked = given if benchmark.definition is not None else {"group": spec.name, "task": [given]}
     task = next(iter(manager.load([asked])["tasks"].values()))
     version = (task.config.metadata or {}).get("version")
-    if str(version) != benchmark.version and _number(version) != _number(benchmark.version):
+    if str(version) != benchmark.version and (
+        _number(version) is None or _number(version) != _number(benchmark.version)
+    ):
         raise RequestError(
             f"task {spec.name}: lm-eval's {name} is version {version}, the task file was written for "
             f"{benchmark.version}; install that lm-eval, or look at what changed and raise both versions"
@@ -130,7 +132,26 @@ def _task(spec: LanguageSpec, name: str, splits: Mapping[str, Any]) -> Any:
     if benchmark.max_new_tokens is not None:
         task.set_config("generation_kwargs", {"max_gen_toks": benchmark.max_new_tokens}, update=True)
     task.set_fewshot_seed(seed=benchmark.seed)
+    _process_once(task, spec.test.split)
     return task
+
+
+def _process_once(task: Any, split: str) -> None:
+    """lm-eval processes documents anew at every look, and a task that shuffles options would be scored by others."""
+    import datasets
+
+    process = task.config.process_docs
+    if process is None:
+        return
+    caching = datasets.is_caching_enabled()
+    # A cached result would be that of another seed.
+    datasets.disable_caching()
+    try:
+        task.dataset[split] = process(task.dataset[split])
+    finally:
+        if caching:
+            datasets.enable_caching()
+    task.config.process_docs = None
 
 
 def _number(version: Any) -> float | None:

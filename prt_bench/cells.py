@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from prt_bench.costs import ABSENT, CompositionMeter, Timed
 from prt_bench.data.examples import Examples
 from prt_bench.data.text import Dialogues, Documents
 from prt_bench.environment import describe, now
-from prt_bench.errors import CellError
+from prt_bench.errors import CellError, SkipError
 from prt_bench.evaluating import Evaluator, Validated
 from prt_bench.files import digest, write_atomically
 from prt_bench.image_evaluator import ImageEvaluator
@@ -78,9 +79,9 @@ class CellWorker:
         """Load both models: what is wrong with them, or with what the task asks of them, is said before any work."""
         self.networks.get(planned.source)
         self.networks.get(planned.target)
-        evaluator = self.evaluator(planned)
-        if isinstance(evaluator, TextEvaluator):
-            evaluator.refuse_unfit(planned.target)
+        # What may not be scored is its own cells' to say.
+        with suppress(SkipError):
+            self.evaluator(planned).refuse_unfit(planned.target)
 
     def evaluator(self, planned: PlannedCell) -> Evaluator:
         """Who asks compositions what the cell's task asks."""
@@ -110,6 +111,7 @@ class CellWorker:
     def do(self, planned: PlannedCell, session: CostSession | str) -> Record:
         """The cell's record, written. `session` holds its latency, or the reason why there is none."""
         started = now()
+        self.evaluator(planned).refuse_unscored()
         self._hold_to_anchors(planned)
         chosen, tuning = self._best(planned)
         verbs, composition = chosen.verbs, chosen.composition

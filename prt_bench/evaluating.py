@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from prt_bench.api import Composition
+from prt_bench.api import Composition, Model
 from prt_bench.costs import System
 from prt_bench.meters.queries import Query
 from prt_bench.records import Metric
@@ -43,6 +43,12 @@ class Scores:
 
 class Evaluator(Protocol):
     """Asks compositions what one task asks."""
+
+    def refuse_unfit(self, model: Model) -> None:
+        """Raise RequestError where the model can answer nothing of the task."""
+
+    def refuse_unscored(self) -> None:
+        """Raise SkipError where answers may not be scored: before anything is tuned for them."""
 
     def query(self, composition: Composition) -> Query:
         """The unit of cost."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prt_bench.api import Composition
+from prt_bench.api import Composition, Model
 from prt_bench.composing import compose
 from prt_bench.costs import CompositionMeter
 from prt_bench.data.examples import Examples
@@ -37,6 +37,12 @@ class ImageEvaluator:
         self._networks = networks
         self._meter = meter
         self._shapes: dict[str, tuple[int, ...]] = {}
+
+    def refuse_unfit(self, model: Model) -> None:
+        """Building the head has refused what does not fit."""
+
+    def refuse_unscored(self) -> None:
+        """Labels are there."""
 
     def query(self, composition: Composition) -> ImageQuery:
         first = next(iter(composition.members.values()))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prt_bench.errors import MissingError
 from prt_bench.fetching import Kind
+from prt_bench.language_spec import LanguageSpec
 from prt_bench.models import parse_pair
 from prt_bench.places import find_data, find_encoder
 from prt_bench.recipes import PUBLISHED, published_encoder, published_facts
@@ -17,6 +18,7 @@ from prt_bench.requests import RunRequest, Suite
 from prt_bench.store import Store
 from prt_bench.task_spec import HubData, HubSource, LabelFile, PublishedEncoder
 from prt_bench.tasks import Spec, spec_at, task_spec
+from prt_bench.text_tasks import find_texts
 
 __all__ = ["Need", "needs", "specs"]
 
@@ -114,7 +116,11 @@ def _weights(card: ModelCard, hub: str, request: RunRequest, registry: Registry,
 
 def _data(spec: Spec, source: HubData, request: RunRequest, registry: Registry, into: Into) -> Need:
     try:
-        find_data(spec.name, source, request.data_dir, Store(request.store))
+        store = Store(request.store)
+        if isinstance(spec, LanguageSpec):
+            find_texts(spec, source, request.data_dir, store)
+        else:
+            find_data(spec.name, source, request.data_dir, store)
         at_hand = True
     except MissingError:
         at_hand = False

@@ -7,7 +7,7 @@ as an image folder under the task's name.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -49,8 +49,10 @@ class FoundData:
     """The user's own, whose sizes may differ from those a task pins."""
 
 
-def find_data(task: str, source: HubData, data_dir: Path | None, store: Store) -> FoundData:
-    """Where the data of a hub task is.
+def find_data(
+    task: str, source: HubData, data_dir: Path | None, store: Store, is_plain: Callable[[Path], bool] = Path.is_dir
+) -> FoundData:
+    """Where the data of a hub task is; `is_plain` tells whether a folder of the task's name holds it plainly.
 
     Raises:
         MissingError: nowhere; says what was tried and the ways out.
@@ -60,7 +62,8 @@ def find_data(task: str, source: HubData, data_dir: Path | None, store: Store) -
         if not data_dir.is_dir():
             raise RequestError(f"--data-dir {data_dir}: no such folder")
         for folder, plain in ((data_dir / task, True), (data_dir / source.repository, False)):
-            if folder.is_dir() and not (folder / UNFINISHED).exists():
+            there = is_plain(folder) if plain else folder.is_dir()
+            if there and not (folder / UNFINISHED).exists():
                 return FoundData(folder, plain, own=True)
             tried.append(str(folder))
     fetched = store.root / "data" / source.repository

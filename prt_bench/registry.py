@@ -161,9 +161,12 @@ class Registry:
 def _pinned(card: ModelCard, pins: Mapping[str, Pin]) -> ModelCard:
     """A card with what was once looked up online; what the card itself pins stays."""
     pin = pins.get(card.hub or "")
-    if pin is None or card.verified or card.file not in pin.files:
+    if pin is None or card.verified:
         return card
-    return card.model_copy(update={"revision": pin.revision, "sha256": pin.files[card.file], "verified": True})
+    weights = [card.file] if card.file else sorted(name for name in pin.files if name.endswith(".safetensors"))
+    if not weights or weights[0] not in pin.files:
+        return card
+    return card.model_copy(update={"revision": pin.revision, "sha256": pin.files[weights[0]], "verified": True})
 
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")

@@ -140,6 +140,10 @@ class TextEvaluator:
             },
         )
 
+    def refuse_unscored(self) -> None:
+        """Raise SkipError where scoring runs what a model wrote, and that was not allowed."""
+        self._built()
+
     def refuse_unfit(self, model: Model) -> None:
         """Raise RequestError where not one request fits what the model can read."""
         network = self._networks.text(model)

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from prt_bench.data.examples import AbsentExamples, Examples
-from prt_bench.data.text import Dialogues, Documents, dialogue_of, load_rows, refuse_unanswered, render_row
+from prt_bench.data.text import FORMATS, Dialogues, Documents, dialogue_of, load_rows, refuse_unanswered, render_row
 from prt_bench.data.world_rows import world_rows
-from prt_bench.errors import RequestError
+from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.files import digest
-from prt_bench.language_spec import FileSource, LanguageSpec, TextSource, TrainingSet, WorldSource
-from prt_bench.places import find_data
+from prt_bench.language_spec import FileSource, LanguageSpec, TextSource, WorldSource
+from prt_bench.places import FoundData, find_data
 from prt_bench.store import Store
+from prt_bench.task_spec import HubData
 
-__all__ = ["TextPlaces", "TextRoles", "absent_roles", "load_roles"]
+__all__ = ["TextPlaces", "TextRoles", "absent_roles", "find_texts", "load_roles"]
 
 log = logging.getLogger(__name__)
 SPLIT_SEED = 0
@@ -63,7 +64,7 @@ def load_roles(spec: LanguageSpec, places: TextPlaces) -> TextRoles:
             must be.
     """
     test, test_pinned = _documents(spec, places)
-    train, validation, train_pinned = _dialogues(spec.train, places)
+    train, validation, train_pinned = _dialogues(spec, places)
     parts, left_out = _without_tested(spec, {"train": train, "validation": validation}, test)
     return TextRoles({"test": test, **parts}, test_pinned and train_pinned, left_out)
 
@@ -81,10 +82,14 @@ def _documents(spec: LanguageSpec, places: TextPlaces) -> tuple[Documents, bool]
     for name, config in spec.benchmark.tasks.items():
         splits[name] = {}
         for split in (spec.test.split, *spec.test.also):
-            splits[name][split], own = _rows(spec.test.source, config, split, places)
+            splits[name][split], own = _rows(spec, spec.test.source, config, split, places)
         kept = spec.benchmark.keeps.get(name, {})
         rows = splits[name][spec.test.split]
         for column, value in kept.items():
+            if column not in rows.column_names:
+                raise RequestError(
+                    f"task {spec.name}: keeps: no column {column!r}{did_you_mean(column, rows.column_names)}"
+                )
             rows = rows.select([index for index, found in enumerate(rows[column]) if found == value])
         splits[name][spec.test.split] = rows
     found = Documents.whole(splits, spec.test.split)
@@ -97,9 +102,10 @@ def _documents(spec: LanguageSpec, places: TextPlaces) -> tuple[Documents, bool]
     return found, pinned
 
 
-def _dialogues(spec: TrainingSet, places: TextPlaces) -> tuple[Dialogues, Dialogues, bool]:
-    config = spec.source.config if hasattr(spec.source, "config") else None
-    table, own = _rows(spec.source, config, spec.split, places)
+def _dialogues(whole_spec: LanguageSpec, places: TextPlaces) -> tuple[Dialogues, Dialogues, bool]:
+    spec = whole_spec.train
+    config = spec.source.config if isinstance(spec.source, HubData) else None
+    table, own = _rows(whole_spec, spec.source, config, spec.split, places)
     where = f"task {places.task}, {spec.split}"
     form = dialogue_of(spec.prompt, spec.response, spec.messages, where)
     whole = Dialogues(table, form, [f"{spec.split}/{index}" for index in range(len(table))])
@@ -111,7 +117,7 @@ def _dialogues(spec: TrainingSet, places: TextPlaces) -> tuple[Dialogues, Dialog
             "is another version than the task's"
         )
     if spec.validation_split is not None:
-        rows, _ = _rows(spec.source, config, spec.validation_split, places)
+        rows, _ = _rows(whole_spec, spec.source, config, spec.validation_split, places)
         ids = [f"{spec.validation_split}/{index}" for index in range(len(rows))]
         return whole, Dialogues(rows, form, ids).subset(range(min(spec.validation, len(rows)))), pinned
     if spec.validation >= len(whole):
@@ -125,7 +131,9 @@ def _dialogues(spec: TrainingSet, places: TextPlaces) -> tuple[Dialogues, Dialog
     return whole.subset(train), whole.subset(sorted(kept_out)), pinned
 
 
-def _rows(source: TextSource, config: str | None, split: str, places: TextPlaces) -> tuple[Any, bool]:
+def _rows(
+    spec: LanguageSpec, source: TextSource, config: str | None, split: str, places: TextPlaces
+) -> tuple[Any, bool]:
     """One split, and whether it is the user's own data."""
     match source:
         case WorldSource(name=name):
@@ -133,8 +141,23 @@ def _rows(source: TextSource, config: str | None, split: str, places: TextPlaces
         case FileSource(path=path):
             return load_rows(places.base / path, config, split, places.store, plain=True), True
         case hub:
-            found = find_data(places.task, hub, places.data_dir, places.store)
+            found = find_texts(spec, hub, places.data_dir, places.store)
             return load_rows(found.folder, config or hub.config, split, places.store, found.plain), found.own
+
+
+def find_texts(spec: LanguageSpec, source: HubData, data_dir: Path | None, store: Store) -> FoundData:
+    """Where a hub data set of a task is. Under the task's own name lies what its benchmark asks, as plain files.
+
+    Raises:
+        MissingError: nowhere; says what was tried and the ways out.
+    """
+
+    def is_plain(folder: Path) -> bool:
+        places = [folder, *(folder / config for config in spec.benchmark.tasks.values() if config)]
+        files = [path for place in places if place.is_dir() for path in place.iterdir()]
+        return source == spec.test.source and any(path.suffix in FORMATS for path in files)
+
+    return find_data(spec.name, source, data_dir, store, is_plain)
 
 
 def _without_tested(

@@ -175,9 +175,7 @@ def test_choices_are_scored_as_by_brute_force(weights: dict[str, float], facts: 
 
 @pytest.mark.parametrize("weights", MIXES, ids=["one", "two"])
 def test_generated_answers_are_scored_as_by_brute_force(weights: dict[str, float], formats: Bench) -> None:
-    brackets = world.Check("format", "brackets")
-    items = enumerate(world.TASKS["formats"].test)
-    chosen = [index for index, item in items if brackets not in item.checks][: 9 * FORMATS : 9]  # type: ignore[union-attr]
+    chosen = range(0, 9 * FORMATS, 9)
     evaluator, composition = asking(formats, chosen), plain(formats, **weights)
     scores = evaluator.test(composition, evaluator.validate(composition))
     mix = {BY_ALIAS[name]: weight for name, weight in weights.items()}

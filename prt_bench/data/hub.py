@@ -6,6 +6,7 @@ import io
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def split_files(
         if found:
             return sorted(found, key=_by_number)
     # One file that no card speaks of is the split `train`, as the hub's library has it.
-    single = [path for path in folder.glob("*") if path.suffix in suffixes]
+    single = [path for path in folder.glob("[!.]*") if path.suffix in suffixes]
     if split == "train" and len(single) == 1 and not _card(folder).get("configs"):
         return single
     if any(path.suffix in suffixes for path in folder.rglob("*")):
@@ -200,11 +201,17 @@ def _features(folder: Path, file: Path, config: str | None) -> Any:
 
 
 def _card(folder: Path) -> dict[str, Any]:
-    from huggingface_hub import DatasetCard
-
     path = folder / "README.md"
     if not path.is_file():
         return {}
+    status = path.stat()
+    return _parsed(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _parsed(path: Path, size: int, modified: int) -> dict[str, Any]:
+    from huggingface_hub import DatasetCard
+
     value: dict[str, Any] = DatasetCard.load(path).data.to_dict()
     return value
 

@@ -20,7 +20,7 @@ from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.files import digest
 from prt_bench.store import Store
 
-__all__ = ["Dialogues", "Documents", "dialogue_of", "load_rows", "refuse_unanswered", "render_row"]
+__all__ = ["FORMATS", "Dialogues", "Documents", "dialogue_of", "load_rows", "refuse_unanswered", "render_row"]
 
 FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 SPEAKERS = ("system", "user", "assistant")
@@ -111,9 +111,16 @@ def render_row(template: str, row: Mapping[str, Any], where: str) -> str:
         return _compiled(template).render(**row)
     except jinja2.UndefinedError as error:
         raise RequestError(f"{where}: {error}; it has {', '.join(row)}") from None
+    except jinja2.TemplateError as error:
+        raise RequestError(f"{where}: the template {template!r} cannot be used ({error})") from None
 
 
-_ENVIRONMENT = SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+_ENVIRONMENT = SandboxedEnvironment(
+    undefined=jinja2.StrictUndefined,
+    keep_trailing_newline=True,
+    autoescape=False,
+    finalize=lambda value: "" if value is None else value,
+)
 _TEMPLATES: dict[str, jinja2.Template] = {}
 
 
@@ -137,11 +144,13 @@ def dialogue_of(
         assert messages is not None
         if messages not in row:
             raise RequestError(f"{where}: no column {messages!r}{did_you_mean(messages, row)}")
-        turns = []
-        for entry in row[messages]:
+        turns: list[Turn] = []
+        for entry in row[messages] or ():
+            if not {"role", "content"} <= set(entry):
+                raise RequestError(f"{where}: column {messages!r} needs role and content; it has {', '.join(entry)}")
             if entry["role"] not in SPEAKERS:
                 raise RequestError(f"{where}: role {entry['role']!r}; one of {', '.join(SPEAKERS)}")
-            turns.append((entry["role"], entry["content"]))
+            turns.append((entry["role"], entry["content"] or ""))
         return tuple(turns)
 
     return by_templates if messages is None else by_column

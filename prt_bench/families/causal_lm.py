@@ -92,7 +92,8 @@ class CausalFamily(Family):
             with place, torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 built: Any = AutoModelForCausalLM
-                model = built.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
+                dtype = _dtype(card, places.device if weights == "meta" else "cpu")
+                model = built.from_config(config, attn_implementation="sdpa", dtype=dtype)
         tokenizer, stops = None, set()
         if weights == "real":
             folder = _folder(card, places)
@@ -103,7 +104,7 @@ class CausalFamily(Family):
             stops = _stop_ids(folder) | ({tokenizer.eos_token_id} - {None})
         length = card.context_length or int(config.max_position_embeddings)
         return TextNetwork(
-            module=CausalNetwork(model.eval()),
+            module=CausalNetwork(model).eval(),
             preprocess=no_images,
             preprocessing={"tokenizer": space.key, "context_length": length},
             tokenizer=tokenizer,
@@ -192,14 +193,17 @@ def _stop_ids(folder: Path) -> set[int]:
 
 def _load(card: ModelCard, config: Any, folder: Path, device: str) -> torch.nn.Module:
     """The weights: in fp32 on the CPU; on a GPU as they were published, over all of them where one is too small."""
-    import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    options: dict[str, Any] = {"dtype": torch.float32}
+    _refuse_other_bytes(card, folder)
+    options: dict[str, Any] = {"dtype": _dtype(card, device)}
     if device.startswith("cuda"):
-        options = {"dtype": getattr(torch, card.dtype or "bfloat16"), "device_map": _device_map(card, folder, device)}
+        options["device_map"] = _device_map(card, folder, device)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # Tells of what is missing in many lines; it is said in one, below.
+    logging.get_logger("transformers.modeling_utils").setLevel("ERROR")
     loader: Any = AutoModelForCausalLM
     try:
         model, info = loader.from_pretrained(
@@ -209,9 +213,10 @@ def _load(card: ModelCard, config: Any, folder: Path, device: str) -> torch.nn.M
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
             **options,
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:160]
         raise RequestError(
             f"model {card.alias}: {folder} does not hold a {card.architecture} ({type(error).__name__}: {reason}); "
@@ -220,6 +225,24 @@ def _load(card: ModelCard, config: Any, folder: Path, device: str) -> torch.nn.M
     _refuse_incomplete(card, folder, info)
     loaded: torch.nn.Module = model
     return loaded
+
+
+def _dtype(card: ModelCard, device: str) -> torch.dtype:
+    """Single precision, on a GPU that of the published weights."""
+    import torch
+
+    found: torch.dtype = getattr(torch, card.dtype or "bfloat16") if device.startswith("cuda") else torch.float32
+    return found
+
+
+def _refuse_other_bytes(card: ModelCard, folder: Path) -> None:
+    """The first file of weights is what the card, or a pin, knows the digest of."""
+    first = min(folder.glob("model*.safetensors"), default=None)
+    if card.sha256 is not None and first is not None and file_sha256(first) != card.sha256:
+        raise RequestError(
+            f"model {card.alias}: {first} has digest {file_sha256(first)[:12]}… where {card.sha256[:12]}… is pinned; "
+            "fetch the file again"
+        )
 
 
 def _device_map(card: ModelCard, folder: Path, device: str) -> str | dict[str, str]:
@@ -233,7 +256,8 @@ def _device_map(card: ModelCard, folder: Path, device: str) -> str | dict[str, s
 
 def _refuse_incomplete(card: ModelCard, folder: Path, info: Mapping[str, Any]) -> None:
     for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):
-        names = sorted(map(str, info.get(kind) or ()))
+        found = info.get(kind) or ()
+        names = sorted(str(entry[0] if isinstance(entry, tuple) else entry) for entry in found)
         if names:
             raise RequestError(
                 f"model {card.alias}: {folder} has {kind.replace('_', ' ')}, the first {names[0]}; "

@@ -72,7 +72,8 @@ class CausalNetwork(torch.nn.Module):
 
     def checkpoint(self) -> None:
         """Compute activations again in the backward pass, to hold fewer."""
-        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        enable = getattr(self.model, "activation_checkpointing_enable", None)
+        (enable or self.model.gradient_checkpointing_enable)()
 
     def _select(self, _: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
         (hidden,) = inputs

@@ -298,6 +298,14 @@ def test_data_comes_as_it_is_served_and_is_pinned(repository: str, mirror: Mirro
     assert told <= {None, pin.revision}
 
 
+def test_pinned_models_are_listed_as_verified(
+    mirror: Mirror, fetched: Done, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["list", "models", "--json", "--store", str(mirror.store)]) == 0
+    rows = {row["alias"]: row for row in json.loads(capsys.readouterr().out)}
+    assert {alias: rows[alias]["verified"] for alias in CARDS} == dict.fromkeys(CARDS, True)
+
+
 # --- every task ---
 
 
@@ -776,6 +784,7 @@ def real(name: str) -> Path:
     return SHARED / name
 
 
+@pytest.mark.usefixtures("small")
 def test_real_gsm8k_is_asked_of_the_embedded_models(local: Local) -> None:
     folder = real("gsm8k")
     asked = ["--data-dir", str(folder.parent), "--pair", EMBEDDED, "--task", "gsm8k", "--limit", "2"]
