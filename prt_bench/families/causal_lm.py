@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -203,7 +204,7 @@ def _load(card: ModelCard, config: Any, folder: Path, device: str) -> torch.nn.M
         options["device_map"] = _device_map(card, folder, device)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     # Tells of what is missing in many lines; it is said in one, below.
-    logging.get_logger("transformers.modeling_utils").setLevel("ERROR")
+    getLogger("transformers.modeling_utils").setLevel("ERROR")
     loader: Any = AutoModelForCausalLM
     try:
         model, info = loader.from_pretrained(
