@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 
 from prt_bench.data.examples import AbsentExamples, Examples
-from prt_bench.data.text import FORMATS, Dialogues, Documents, dialogue_of, load_rows, refuse_unanswered, render_row
+from prt_bench.data.text import (
+    FORMATS,
+    Dialogues,
+    Documents,
+    dialogue_of,
+    load_rows,
+    refuse_unanswered,
+    render_row,
+    row_files,
+)
 from prt_bench.data.world_rows import world_rows
 from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.files import digest
@@ -82,7 +91,8 @@ def _documents(spec: LanguageSpec, places: TextPlaces) -> tuple[Documents, bool]
     for name, config in spec.benchmark.tasks.items():
         splits[name] = {}
         for split in (spec.test.split, *spec.test.also):
-            splits[name][split], own = _rows(spec, spec.test.source, config, split, places)
+            part = _rows(spec, spec.test.source, config, split, places)
+            splits[name][split], own = part.table, part.own
         kept = spec.benchmark.keeps.get(name, {})
         rows = splits[name][spec.test.split]
         for column, value in kept.items():
@@ -105,11 +115,12 @@ def _documents(spec: LanguageSpec, places: TextPlaces) -> tuple[Documents, bool]
 def _dialogues(whole_spec: LanguageSpec, places: TextPlaces) -> tuple[Dialogues, Dialogues, bool]:
     spec = whole_spec.train
     config = spec.source.config if isinstance(spec.source, HubData) else None
-    table, own = _rows(whole_spec, spec.source, config, spec.split, places)
+    found = _rows(whole_spec, spec.source, config, spec.split, places)
+    table, own = found.table, found.own
     where = f"task {places.task}, {spec.split}"
     form = dialogue_of(spec.prompt, spec.response, spec.messages, where)
     whole = Dialogues(table, form, [f"{spec.split}/{index}" for index in range(len(table))])
-    refuse_unanswered(whole, where)
+    refuse_unanswered(whole, str(found.file or where))
     pinned = spec.size in (None, len(whole))
     if not pinned and not own:
         raise RequestError(
@@ -117,7 +128,7 @@ def _dialogues(whole_spec: LanguageSpec, places: TextPlaces) -> tuple[Dialogues,
             "is another version than the task's"
         )
     if spec.validation_split is not None:
-        rows, _ = _rows(whole_spec, spec.source, config, spec.validation_split, places)
+        rows = _rows(whole_spec, spec.source, config, spec.validation_split, places).table
         ids = [f"{spec.validation_split}/{index}" for index in range(len(rows))]
         return whole, Dialogues(rows, form, ids).subset(range(min(spec.validation, len(rows)))), pinned
     if spec.validation >= len(whole):
@@ -131,18 +142,28 @@ def _dialogues(whole_spec: LanguageSpec, places: TextPlaces) -> tuple[Dialogues,
     return whole.subset(train), whole.subset(sorted(kept_out)), pinned
 
 
-def _rows(
-    spec: LanguageSpec, source: TextSource, config: str | None, split: str, places: TextPlaces
-) -> tuple[Any, bool]:
-    """One split, and whether it is the user's own data."""
+@dataclass(frozen=True)
+class _Rows:
+    """One split as a `datasets` table, whether it is the user's own data, and its file where it is one."""
+
+    table: Any
+    own: bool
+    file: Path | None = None
+
+
+def _rows(spec: LanguageSpec, source: TextSource, config: str | None, split: str, places: TextPlaces) -> _Rows:
     match source:
         case WorldSource(name=name):
-            return world_rows(name, split), False
+            return _Rows(world_rows(name, split), own=False)
         case FileSource(path=path):
-            return load_rows(places.base / path, config, split, places.store, plain=True), True
+            folder, plain, own = places.base / path, True, True
         case hub:
             found = find_texts(spec, hub, places.data_dir, places.store)
-            return load_rows(found.folder, config or hub.config, split, places.store, found.plain), found.own
+            folder, plain, own = found.folder, found.plain, found.own
+            config = config or hub.config
+    files = row_files(folder, config, split, plain)
+    table = load_rows(folder, config, split, places.store, plain)
+    return _Rows(table, own, files[0] if len(files) == 1 else None)
 
 
 def find_texts(spec: LanguageSpec, source: HubData, data_dir: Path | None, store: Store) -> FoundData:

@@ -195,6 +195,12 @@ def test_a_recipe_that_fits_no_layer_is_refused(kind: str) -> None:
         adapted_layers(untuned, LowRank(rank=1, alpha=1, layers=("lm_head",)))
 
 
+def test_layers_that_are_read_past_are_no_place_for_adapters(bench: Bench) -> None:
+    network = bench.networks.fresh(bench.model(SOURCE))
+    with pytest.raises(CellError, match="low_rank fits no linear layer of this network"):
+        adapted_layers(network, LowRank(rank=1, alpha=1))
+
+
 # --- what it costs ---
 
 

@@ -79,6 +79,23 @@ def test_the_seed_decides_the_order_of_options(registry: Registry, tmp_path: Pat
     assert len(orders) == 3
 
 
+def test_options_stay_in_their_order_from_asking_to_scoring(registry: Registry, tmp_path: Path) -> None:
+    documents = stand_in("gpqa-diamond", registry, tmp_path)
+    (task,) = build_tasks(spec_of("gpqa-diamond", registry), documents, False).values()
+    first = asked(task)
+    random.seed(99)
+    assert asked(task) == first
+
+
+def test_another_seed_gives_another_order_on_the_same_machine(registry: Registry, tmp_path: Path) -> None:
+    documents = stand_in("gpqa-diamond", registry, tmp_path)
+    orders = set()
+    for seed in range(3):
+        (task,) = build_tasks(spec_of("gpqa-diamond", registry, seed=seed), documents, False).values()
+        orders.add(str(asked(task)))
+    assert len(orders) == 3
+
+
 def test_building_leaves_the_global_random_state_as_it_was(registry: Registry, tmp_path: Path) -> None:
     documents = stand_in("gpqa-diamond", registry, tmp_path)
     before, array = random.getstate(), np.random.get_state()

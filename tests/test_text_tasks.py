@@ -263,10 +263,11 @@ def test_prompts_that_the_test_has_too_are_left_out_and_told(own: Any, caplog: p
     assert not caplog.messages
 
 
-def test_a_row_without_a_response_is_refused_by_split_and_row(own: Any) -> None:
+@pytest.mark.parametrize("nothing", [" ", "", None])
+def test_a_row_without_a_response_is_refused_by_file_and_row(own: Any, nothing: str | None) -> None:
     rows = asks("train", 10)
-    rows[6]["a"] = " "
-    with pytest.raises(RequestError, match="task mine, train:7: this row has no response"):
+    rows[6]["a"] = nothing
+    with pytest.raises(RequestError, match=r"/train\.jsonl:7: this row has no response"):
         own(rows)
 
 

@@ -20,7 +20,16 @@ from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.files import digest
 from prt_bench.store import Store
 
-__all__ = ["FORMATS", "Dialogues", "Documents", "dialogue_of", "load_rows", "refuse_unanswered", "render_row"]
+__all__ = [
+    "FORMATS",
+    "Dialogues",
+    "Documents",
+    "dialogue_of",
+    "load_rows",
+    "refuse_unanswered",
+    "render_row",
+    "row_files",
+]
 
 FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 SPEAKERS = ("system", "user", "assistant")
@@ -84,14 +93,14 @@ class Documents(Examples):
         return [hashlib.sha256(text.encode()).hexdigest() for text in plain]
 
 
-def load_rows(folder: Path, config: str | None, split: str, store: Store, plain: bool) -> Any:
-    """One split of a data set from a folder, as a `datasets` table.
+def row_files(folder: Path, config: str | None, split: str, plain: bool) -> list[Path]:
+    """The files of one split of a data set in a folder, in order.
 
     `plain` folders hold `SPLIT.jsonl` (or `.json`, `.parquet`), below a folder of the configuration's name where
     there are several; others are copies of the hub's repository.
 
     Raises:
-        RequestError: there is no such split, or its files cannot be read.
+        RequestError: there is no such split.
     """
     if plain:
         places = [folder / config, folder] if config else [folder]
@@ -102,6 +111,16 @@ def load_rows(folder: Path, config: str | None, split: str, store: Store, plain:
     if not files:
         shown = f"{config}, {split}" if config else split
         raise RequestError(f"data {folder}: no files of split {shown} (JSON lines, Parquet or CSV)")
+    return files
+
+
+def load_rows(folder: Path, config: str | None, split: str, store: Store, plain: bool) -> Any:
+    """One split of a data set from a folder, as a `datasets` table; see `row_files`.
+
+    Raises:
+        RequestError: there is no such split, or its files cannot be read.
+    """
+    files = row_files(folder, config, split, plain)
     return read_table(FORMATS[files[0].suffix], files, split, store, folder)
 
 

@@ -336,7 +336,7 @@ NORM = "model.layers.1.input_layernorm.weight"
     [
         (lambda tensors: tensors.pop(NORM), f"missing keys, the first {NORM}"),
         (lambda tensors: tensors.update({"model.layers.2.mlp.bias": torch.zeros(3)}), "model.layers.2.mlp.bias"),
-        (lambda tensors: tensors.update({NORM: torch.zeros(31)}), "tiny-llama"),
+        (lambda tensors: tensors.update({NORM: torch.zeros(31)}), f"mismatched keys, the first {NORM}"),
     ],
     ids=["missing", "unexpected", "misshapen"],
 )
@@ -357,6 +357,19 @@ def test_weights_that_are_not_the_configurations_are_refused_by_tensor(
         places_of |= dict.fromkeys(tensors, path.name)
         change(folder / "model.safetensors.index.json", weight_map=places_of)
     assert message in refusal(card, places)
+
+
+def test_weights_cut_short_are_refused_in_one_line(tmp_path: Path) -> None:
+    card, places, _ = written(tmp_path)
+    path = tmp_path / card.alias / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    assert "fetch the model again" in refusal(card, places)
+
+
+def test_weights_of_another_digest_than_pinned_are_refused(tmp_path: Path) -> None:
+    card, places, _ = written(tmp_path)
+    pinned = card.model_copy(update={"sha256": "0" * 64})
+    assert "where 000000000000… is pinned" in refusal(pinned, places)
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
