@@ -730,7 +730,7 @@ def test_where_no_prompt_fits_the_run_is_refused_before_it_begins(local: Local, 
 def test_a_row_without_an_answer_is_refused_by_its_place(local: Local, tmp_path: Path) -> None:
     rows = [{"prompt": f"Say {n}. ", "response": "" if n == 2 else "it"} for n in range(4)]
     said = local.run("--pair", EMBEDDED, "--data", str(own_task(tmp_path, ["One. "], rows)))
-    assert "train:3: this row has no response" in said.refusal
+    assert "train.jsonl:3: this row has no response" in said.refusal
     assert "own" in said.refusal
 
 
