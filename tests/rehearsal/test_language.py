@@ -731,7 +731,6 @@ def test_a_row_without_an_answer_is_refused_by_its_place(local: Local, tmp_path:
     rows = [{"prompt": f"Say {n}. ", "response": "" if n == 2 else "it"} for n in range(4)]
     said = local.run("--pair", EMBEDDED, "--data", str(own_task(tmp_path, ["One. "], rows)))
     assert "train.jsonl:3: this row has no response" in said.refusal
-    assert "own" in said.refusal
 
 
 @pytest.mark.parametrize(
