@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 
 from prt_bench.code_execution import run_program
@@ -120,7 +121,11 @@ def _task(spec: LanguageSpec, name: str, splits: Mapping[str, Any]) -> Any:
     }
     # Only as a member of a group does a task that lm-eval knows take settings from outside.
     asked = given if benchmark.definition is not None else {"group": spec.name, "task": [given]}
-    task = next(iter(manager.load([asked])["tasks"].values()))
+    try:
+        task = next(iter(manager.load([asked])["tasks"].values()))
+    except (AttributeError, KeyError, TypeError, ValueError, jinja2.TemplateError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RequestError(f"task {spec.name}: lm-eval cannot use {name} as it is defined ({reason})") from error
     version = (task.config.metadata or {}).get("version")
     if str(version) != benchmark.version and (
         _number(version) is None or _number(version) != _number(benchmark.version)

@@ -125,6 +125,17 @@ def test_numbers_drawn_inside_are_the_seeds_and_outside_are_the_callers_own() ->
 # --- what is refused ---
 
 
+def test_a_definition_that_lm_eval_cannot_use_is_refused_in_one_line(registry: Registry) -> None:
+    spec = task_spec("nano-facts", registry)
+    assert isinstance(spec, LanguageSpec)
+    wrong = {**(spec.benchmark.definition or {}), "metric_lst": []}
+    benchmark = spec.benchmark.model_copy(update={"definition": wrong})
+    documents = load_roles(spec, TextPlaces("nano-facts", Path(), None, Store(Path()))).roles["test"]
+    assert isinstance(documents, Documents)
+    with pytest.raises(RequestError, match=r"task nano-facts: lm-eval cannot use facts as it is defined .*metric_lst"):
+        build_tasks(spec.model_copy(update={"benchmark": benchmark}), documents, False)
+
+
 def test_another_version_of_lm_evals_task_is_refused(registry: Registry, tmp_path: Path) -> None:
     documents = stand_in("arc-easy", registry, tmp_path)
     own = spec_of("arc-easy", registry).benchmark.version

@@ -203,8 +203,8 @@ def _load(card: ModelCard, config: Any, folder: Path, device: str) -> torch.nn.M
     if device.startswith("cuda"):
         options["device_map"] = _device_map(card, folder, device)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    # Tells of what is missing in many lines; it is said in one, below.
-    getLogger("transformers.modeling_utils").setLevel("ERROR")
+    # Tells of what is missing in many lines, where one says it below, and of what concerns nobody here.
+    getLogger("transformers").setLevel("ERROR")
     loader: Any = AutoModelForCausalLM
     try:
         model, info = loader.from_pretrained(
