@@ -21,6 +21,7 @@ from prt_bench.errors import CellError, RequestError, did_you_mean
 from prt_bench.files import digest
 from prt_bench.parameters import Setting, checked_setting
 from prt_bench.records import ModelCard, Params
+from prt_bench.work import Price
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,7 @@ __all__ = [
     "OutputSpace",
     "Params",
     "Places",
+    "Price",
     "RequestError",
     "Rule",
     "Setting",
@@ -207,6 +209,11 @@ class Rule(ABC):
     @abstractmethod
     def spec(self) -> Mapping[str, Any]:
         """The rule as plain JSON values: what is trained through a rule is keyed by this."""
+
+    def flops(self, columns: int) -> int:
+        """FLOPs of combining one row of so many columns, by the convention: a sum has none. What is counted while
+        the rule runs must be this: a rule that does more than it says is refused."""
+        return 0
 
 
 @dataclass(frozen=True, init=False)
@@ -521,6 +528,11 @@ class Family(ABC):
             RequestError: this family has no adapter for such files, or the file is of another network.
         """
         raise RequestError(f"family {self.name} has no adapter for published encoders; use a recipe that trains")
+
+    def closed_form(self, card: ModelCard, space: OutputSpace, places: Places) -> Price | None:
+        """FLOPs of a pass at inference from the architecture's configuration alone: the second witness beside what is
+        counted. None where the family has no formula for this architecture."""
+        return None
 
     @abstractmethod
     def build(

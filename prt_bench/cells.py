@@ -13,24 +13,29 @@ import torch
 
 from prt_bench.anchors import Anchor, Comparison, anchor_of, compare, refuse
 from prt_bench.api import Artifact, Composition, Data, Method, Model
-from prt_bench.costs import ABSENT, CompositionMeter, Timed
+from prt_bench.costs import CompositionMeter
 from prt_bench.data.examples import Examples
 from prt_bench.data.text import Dialogues, Documents
 from prt_bench.environment import describe, now
 from prt_bench.errors import CellError, SkipError
+from prt_bench.estimate import ask
 from prt_bench.evaluating import Evaluator, Validated
 from prt_bench.files import digest, write_atomically
 from prt_bench.image_evaluator import ImageEvaluator
-from prt_bench.language_spec import LanguageSpec
+from prt_bench.language_spec import LanguageSpec, QueryShape
 from prt_bench.ledger import total
 from prt_bench.networks import Networks, Progress
 from prt_bench.plan import Plan, PlannedCell, verb_data
 from prt_bench.provenance import absent_provenance, provenance, whole, write_record
-from prt_bench.records import Artifacts, Cost, CostSession, CostTerm, LatencyRow, PerQuery, Quality, Record
+from prt_bench.reasons import ALWAYS_ABSENT, absent_costs, copied_latency
+from prt_bench.records import Artifacts, Cost, CostTerm, LatencyRow, PerQuery, Quality, Record
+from prt_bench.session import Timed
+from prt_bench.session_records import CostSession
 from prt_bench.store import Store
 from prt_bench.task_spec import Recipe, Tuning
 from prt_bench.text_evaluator import TextEvaluator
-from prt_bench.tools import LiveTools, training_source
+from prt_bench.tools import LiveTools, Planned, training_source
+from prt_bench.training_session import Asked, merged
 from prt_bench.trials import Trial
 from prt_bench.views import TaskView
 
@@ -93,8 +98,10 @@ class CellWorker:
                 assert isinstance(validation, Dialogues)
                 assert isinstance(test, Documents)
                 allow = self.plan.request.allow_code
+                lengths = self.plan.request.lengths
+                spec = task.spec if lengths is None else task.spec.model_copy(update={"query": QueryShape(**lengths)})
                 self._evaluators[key] = TextEvaluator(
-                    task.spec, validation, test, self.networks, self.meter, self.report, allow
+                    spec, validation, test, self.networks, self.meter, self.report, allow
                 )
             else:
                 self._evaluators[key] = ImageEvaluator(validation, test, task.primary, self.networks, self.meter)
@@ -108,6 +115,16 @@ class CellWorker:
         self.meter.measure(composition, self.evaluator(planned).query(composition))
         return Timed(method.label, method.name, method.method.params, method.source_sha256, composition)
 
+    def trained(self, cells: Sequence[PlannedCell]) -> list[Asked]:
+        """What the methods of these cells train, each training once."""
+        found = []
+        for planned in cells:
+            with suppress(Planned, SkipError):
+                # Known otherwise only while it runs.
+                trainings = ask(self.plan, planned, planned.trials[0])[1]
+                found += [(key, training, planned.method.label) for key, training in trainings.items()]
+        return merged(found)
+
     def do(self, planned: PlannedCell, session: CostSession | str) -> Record:
         """The cell's record, written. `session` holds its latency, or the reason why there is none."""
         started = now()
@@ -120,9 +137,11 @@ class CellWorker:
         scores = evaluator.test(composition, chosen.validated)
         predictions = planned.path.with_suffix(".predictions.csv")
         write_atomically(predictions, scores.predictions)
-        latency, absent = _latency(planned, session)
+        latency, absent = copied_latency(planned.method.label, session)
         per_query = self._per_query(composition, evaluator, latency)
-        absent |= _absent_flops(verbs, per_query) | dict(scores.absent)
+        absent |= absent_costs(verbs.once, verbs.per_upgrade, per_query, str(self.networks.device)) | dict(
+            scores.absent
+        )
         networks = {model.card.alias: self.networks.get(model) for model in (planned.source, planned.target)}
         origin = provenance(self.plan, planned, networks, started)
         record = Record(
@@ -198,8 +217,8 @@ class CellWorker:
         paid = Ported(
             best.verbs.fitted,
             best.verbs.ported,
-            total([entry.verbs.once for entry in tried]),
-            total([entry.verbs.per_upgrade for entry in tried] + [self._reading(tried, planned)]),
+            _in_trials([entry.verbs.once for entry in tried], len(tried)),
+            _in_trials([entry.verbs.per_upgrade for entry in tried] + [self._reading(tried, planned)], len(tried)),
         )
         tuning = [
             {"params": {**entry.trial.params, **entry.trial.drawn}, "value": entry.validated.value}
@@ -288,16 +307,9 @@ class CellWorker:
         )
 
 
-ALWAYS_ABSENT = {
-    "error": "the cell holds",
-    "cost.once.peak_memory_bytes": "peak memory needs a process of its own: a later version's",
-    "cost.once.energy_joules": "no energy counter is read yet: a later version's",
-    "cost.per_upgrade.peak_memory_bytes": "peak memory needs a process of its own: a later version's",
-    "cost.per_upgrade.energy_joules": "no energy counter is read yet: a later version's",
-    "cost.per_query.flops.analytic": ABSENT["analytic"],
-    "cost.per_query.memory.peak": ABSENT["peak"],
-    "quality.components": "the split into gains is a later version's",
-}
+def _in_trials(terms: Sequence[CostTerm], trials: int) -> CostTerm:
+    together = total(terms)
+    return together.model_copy(update={"trials": trials if together.examples else 1})
 
 
 def limited(examples: Examples, limit: int | None) -> Examples:
@@ -306,39 +318,6 @@ def limited(examples: Examples, limit: int | None) -> Examples:
         return examples
     order = np.random.default_rng(LIMIT_SEED).permutation(len(examples))
     return examples.subset(sorted(order[:limit].tolist()))
-
-
-def _latency(planned: PlannedCell, session: CostSession | str) -> tuple[list[LatencyRow] | None, dict[str, str]]:
-    path = "cost.per_query.latency"
-    if isinstance(session, str):
-        return None, {path: session}
-    entry = session.compositions.get(planned.method.label)
-    if entry is None:
-        return None, {path: f"the method is not in session {session.id}"}
-    absent = {}
-    if planned.task.spec.kind != "language":
-        absent = {f"{path}.*.{name}": ABSENT["text"] for name in ("ttft_ms", "tpot_ms", "tokens_per_s")}
-    if any(row.p90_ms is None for row in entry.latency):
-        absent[f"{path}.*.p90_ms"] = "fewer than 64 rounds"
-    return entry.latency, absent
-
-
-def _absent_flops(verbs: Ported, per_query: PerQuery) -> dict[str, str]:
-    absent = {}
-    if per_query.memory.kv is None:
-        absent["cost.per_query.memory.kv"] = ABSENT["kv"]
-        absent |= {f"cost.per_query.flops.{name}": ABSENT["text"] for name in ("prefill", "per_token")}
-    for name, term in (("once", verbs.once), ("per_upgrade", verbs.per_upgrade)):
-        if term.train_flops is None:
-            absent[f"cost.{name}.train_flops"] = "an operation of the network has no FLOP formula"
-        if term.seconds is None:
-            absent[f"cost.{name}.seconds"] = "others did the tuning; how long it took is not published"
-    if per_query.flops.total is None:
-        reason = f"operations without a FLOP formula: {', '.join(per_query.flops.uncounted_ops)}"
-        absent |= {f"cost.per_query.flops.{name}": reason for name in ("total", "counted", "prefill", "per_token")}
-        members = per_query.flops.by_member
-        absent |= {f"cost.per_query.flops.by_member.{name}": reason for name in members if members[name] is None}
-    return absent
 
 
 def _artifacts(verbs: Ported) -> list[Artifacts]:

@@ -1,77 +1,41 @@
-"""What a composition costs per query, and sessions that time a pair's compositions against each other."""
+"""What a composition costs per query: declared and counted FLOPs, parameters, bytes of weights and of kept keys."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
-from prt_bench.api import Composition, Model, Network, TextNetwork, TokenBatch, WeightedSum
+from prt_bench.api import Composition, Model, Network, Rule, TextNetwork, TokenBatch
 from prt_bench.composing import compose, shared_outputs
-from prt_bench.environment import describe, now, packages
+from prt_bench.errors import CellError
 from prt_bench.files import digest
-from prt_bench.meters.flops import Count, count_composition, counted
-from prt_bench.meters.latency import P90_ROUNDS, Timings, interleave, percentile, ratio_interval
-from prt_bench.meters.pricing import Price, forward_price, training_price
+from prt_bench.meters.flops import Count, counted
+from prt_bench.meters.pricing import forward_price, training_price
 from prt_bench.meters.queries import Query
 from prt_bench.networks import Networks
-from prt_bench.records import CostSession, Flops, LatencyRow, Memory, PairNames, ParameterCount, Params, SessionEntry
+from prt_bench.records import Flops, Memory, ParameterCount
 from prt_bench.task_spec import LowRank
+from prt_bench.work import Price
 
-__all__ = ["CompositionMeter", "System", "Timed", "Workload", "measure_session"]
+__all__ = ["CompositionMeter"]
 
-ABSENT = {
-    "analytic": "the closed form is a later version's",
-    "kv": "images need no key-value cache",
-    "peak": "peak memory needs a fresh process per composition: a later version's",
-    "text": "for text only",
-}
-EXCLUDED = ("decoding and preprocessing of images", "building of text heads: once per class set")
-
-
-@dataclass(frozen=True)
-class Timed:
-    """A method as it enters a session: its composition, on zero-step or real artifacts of the right shape."""
-
-    label: str
-    method: str
-    params: Params
-    source_sha256: str
-    composition: Composition
-
-
-class System(Protocol):
-    """A query of some batch size through a composition, ready to be timed."""
-
-    def __call__(self) -> object:
-        """Run it until the answer is there."""
-
-    def times(self) -> tuple[float, float, float] | None:
-        """Of the runs so far, in ms: median time to the first token and per further token, and the tokens per
-        second of a median run; None for images."""
-
-
-class Workload(Protocol):
-    """What compositions of one task are asked."""
-
-    def query(self, composition: Composition) -> Query:
-        """The unit of cost."""
-
-    def system(self, composition: Composition, batch_size: int) -> System:
-        """So many such queries at once."""
+AGREEMENT = 0.01
+"""How far what is declared may be from what is counted."""
 
 
 @dataclass(frozen=True)
 class _Member:
-    """What is counted of a network once."""
+    """What is known of a network's shape."""
 
     price: Price
+    closed_form: Price | None
     parameters: int
     weight_bytes: int
     bytes_per_token: int
+    preprocessing: str
 
 
 class CompositionMeter:
@@ -83,35 +47,23 @@ class CompositionMeter:
         self._training: dict[str, Price] = {}
 
     def measure(self, composition: Composition, query: Query) -> tuple[Flops, ParameterCount, Memory]:
-        """Per query. Calls are measured by running the composition, not declared."""
+        """Per query. Calls are measured by running the composition; a network that is two members runs once.
+
+        Raises:
+            CellError: what ran is not, within 1 %, what members and rule declare.
+        """
         found = {name: self._member(model) for name, model in composition.members.items()}
-        flops = {name: query.flops(member.price) for name, member in found.items()}
-        counts = {name: Count(part.total or 0, 0, found[name].price.uncounted) for name, part in flops.items()}
-        batch = 2
-        calls: Counter[str] = Counter()
-
-        def forward(name: str, model: Model) -> torch.Tensor:
-            calls[name] += batch
-            return torch.zeros(batch, model.space.size)
-
-        compose(composition, forward)
-        columns = shared_outputs(list(composition.members.values())).size
-        one = {name: torch.zeros(1, columns) for name in composition.members}
-        rule = counted(lambda: composition.rule(one))
-        per_query = {name: calls[name] / batch for name in counts}
-        total = count_composition(counts, per_query, rule, query.rows)
-        text = query.kept_tokens and total.total is not None
-        parts = {
-            "prefill": _sum(part.prefill for part in flops.values()) if text else None,
-            "per_token": _sum(part.per_token for part in flops.values()) if text else None,
-        }
+        once = {model.key: found[name] for name, model in composition.members.items()}
+        flops = self._flops(composition, query, found)
         parameters = {name: member.parameters for name, member in found.items()}
-        held = {model.key: found[name].weight_bytes for name, model in composition.members.items()}
-        kept = sum(member.bytes_per_token for member in found.values()) * query.kept_tokens
+        kept = sum(member.bytes_per_token for member in once.values()) * query.kept_tokens
         return (
-            total.model_copy(update=parts),
-            ParameterCount(total=sum(parameters.values()), by_member=parameters),
-            Memory(weights=sum(held.values()), kv=kept if query.kept_tokens else None),
+            flops,
+            ParameterCount(total=sum(member.parameters for member in once.values()), by_member=parameters),
+            Memory(
+                weights=sum(member.weight_bytes for member in once.values()),
+                kv=kept if query.kept_tokens else None,
+            ),
         )
 
     def price(self, model: Model) -> Price:
@@ -130,18 +82,96 @@ class CompositionMeter:
         """How many parameters a model has."""
         return self._member(model).parameters
 
+    def preprocessings(self, composition: Composition) -> int:
+        """How many kinds of preprocessing the members need."""
+        return len({self._member(model).preprocessing for model in composition.members.values()})
+
+    def shape(self, model: Model) -> str:
+        """Equal for networks that surely do the same work: one architecture, of the same counts."""
+        card, member = model.card, self._member(model)
+        # What a network without a public architecture is, its own weights and code say.
+        name = model.identity if card.embedded else [card.family, card.architecture, card.activation, card.config]
+        counts = [str(member.price), member.parameters, member.weight_bytes, model.space.size]
+        return digest([name, card.image_size, card.dtype, *counts])
+
+    def _flops(self, composition: Composition, query: Query, found: Mapping[str, _Member]) -> Flops:
+        calls = _calls(composition)
+        columns = shared_outputs(list(composition.members.values())).size
+        rule = _rule_count(composition, columns)
+        parts = {name: query.flops(member.price) for name, member in found.items()}
+        uncounted = sorted({op for member in found.values() for op in member.price.uncounted} | set(rule.uncounted))
+        own = rule.flops * query.rows
+        total = None if uncounted else round(_sum(parts[name].total for name in calls.elements())) + own
+        text = bool(query.kept_tokens) and total is not None
+        forms = {name: member.closed_form for name, member in found.items()}
+        declared_rule = composition.rule.flops(columns) * query.rows if isinstance(composition.rule, Rule) else 0
+        declared = {
+            name: query.flops(forms[name] or member.price).total for name, member in found.items() if name in calls
+        }
+        if total is not None:
+            _refuse_hidden(declared, declared_rule, total)
+        return Flops(
+            total=total,
+            by_member={name: part.total for name, part in parts.items()},
+            calls={name: float(calls[name]) for name in found},
+            rule=own,
+            rule_elementwise=rule.elementwise * query.rows,
+            analytic=None if None in forms.values() else _sum(declared.values()) + declared_rule,
+            counted=total,
+            causal=_sum(parts[name].causal for name in calls.elements()) + own if text else None,
+            uncounted_ops=uncounted,
+            prefill=_sum(parts[name].prefill for name in calls.elements()) if text else None,
+            per_token=_sum(parts[name].per_token for name in calls.elements()) if text else None,
+        )
+
     def _member(self, model: Model) -> _Member:
         key = digest([model.identity, model.space.key])
         if key not in self._members:
             network = self._networks.shape_only(model)
             tensors = [*network.module.parameters(), *network.module.buffers()]
+            family = self._networks.registry.family(model.card)
             self._members[key] = _Member(
                 forward_price(network),
+                family.closed_form(model.card, model.space, self._networks.places),
                 sum(parameter.numel() for parameter in network.module.parameters()),
                 sum(tensor.numel() * tensor.element_size() for tensor in tensors),
                 _bytes_per_token(network),
+                digest(dict(network.preprocessing) or model.identity),
             )
         return self._members[key]
+
+
+def _calls(composition: Composition) -> Counter[str]:
+    """Member → how often it runs for one query, as measured on a batch of two."""
+    calls: Counter[str] = Counter()
+    answers: dict[str, torch.Tensor] = {}
+
+    def forward(name: str, model: Model) -> torch.Tensor:
+        if model.key not in answers:
+            calls[name] += 1
+            answers[model.key] = torch.zeros(2, model.space.size)
+        return answers[model.key]
+
+    compose(composition, forward)
+    return calls
+
+
+def _rule_count(composition: Composition, columns: int) -> Count:
+    """What the rule does with one row. The outputs are drawn, so that a rule cannot tell that it is watched by them."""
+    generator = torch.Generator().manual_seed(0)
+    one = {name: torch.randn(1, columns, generator=generator) for name in composition.members}
+    return counted(lambda: composition.rule(one))
+
+
+def _refuse_hidden(declared: Mapping[str, int | None], rule: int, ran: int) -> None:
+    expected = _sum(declared.values()) + rule
+    if abs(ran - expected) > AGREEMENT * expected:
+        members = ", ".join(f"{name} {(value or 0) / 1e9:.6g}" for name, value in declared.items())
+        raise CellError(
+            f"what ran is not what was declared: {ran / 1e9:.6g} GFLOPs per query were counted, members and rule "
+            f"declare {expected / 1e9:.6g} ({members}, rule {rule / 1e9:.6g}). A network that a rule runs by itself "
+            "has to be a member; products of the rule's own belong into `Rule.flops`"
+        )
 
 
 def _sum(values: Iterable[int | None]) -> int:
@@ -156,127 +186,3 @@ def _bytes_per_token(network: Network) -> int:
     with torch.no_grad():
         network.module(TokenBatch(torch.zeros(1, 1, dtype=torch.long, device="meta"), past=past))
     return past.nbytes
-
-
-def measure_session(
-    session_id: str,
-    pair: PairNames,
-    target: Composition,
-    entries: Sequence[Timed],
-    workload: Workload,
-    networks: Networks,
-    meter: CompositionMeter,
-    batch_sizes: Sequence[int],
-    max_seconds: float,
-    report: Callable[[str, int, int], None],
-) -> CostSession:
-    """Time all compositions of a pair, interleaved in this process, at each batch size.
-
-    Compositions that run the same networks under the same rule are timed once. The target alone enters
-    twice: the ratio of its two medians is the session's noise floor.
-    """
-    started = now()
-    compositions = {REFERENCE: target, REFERENCE_AGAIN: target}
-    same_as: dict[str, str] = {}
-    by_work = {_work(target, workload): REFERENCE}
-    for entry in entries:
-        stands_for = by_work.setdefault(_work(entry.composition, workload), entry.label)
-        same_as[entry.label] = stands_for
-        compositions.setdefault(stands_for, entry.composition)
-    rows: dict[str, list[LatencyRow]] = {entry.label: [] for entry in entries}
-    floor: dict[str, float] = {}
-    skipped: list[str] = []
-    seconds_per_query = 0.0
-    for done, batch_size in enumerate(batch_sizes):
-        report(f"timing {pair} at batch {batch_size}", done, len(batch_sizes))
-        systems = {name: workload.system(composition, batch_size) for name, composition in compositions.items()}
-        share = max_seconds / len(batch_sizes)
-        if seconds_per_query * batch_size > share:
-            skipped.append(f"batch {batch_size} was not timed: one pass of all would take more than {share:g} s")
-            continue
-        title = f"timing {pair} at batch {batch_size}"
-
-        def tick(seconds: float, title: str = title, share: float = share) -> None:
-            report(title, min(int(seconds), int(share)), int(share) + 1)
-
-        timings = interleave(systems, REFERENCE, share, tick=tick)
-        seconds_per_query = sum(percentile(times, 50) for times in timings.rounds.values()) / 1000 / batch_size
-        floor[str(batch_size)] = ratio_interval(timings.rounds[REFERENCE_AGAIN], timings.rounds[REFERENCE])[1]
-        for entry in entries:
-            name = same_as[entry.label]
-            rows[entry.label].append(_row(session_id, batch_size, timings, name, systems[name]))
-    report(f"timing {pair}", len(batch_sizes), len(batch_sizes))
-    reasons = sorted({reason for timed in rows.values() for row in timed for reason in row.reasons}) + skipped
-    query = workload.query(target)
-    texts = () if query.kept_tokens else ("prefill", "per_token")
-    times = () if query.kept_tokens else ("ttft_ms", "tpot_ms", "tokens_per_s")
-    return CostSession(
-        id=session_id,
-        pair=pair,
-        unit=query.unit,
-        shape=query.shape(),
-        weights=networks.weights,
-        placement="members one after another on one device",
-        order="random ABBA rounds",
-        excludes=list(EXCLUDED),
-        compositions={entry.label: _entry(entry, rows[entry.label], meter, workload) for entry in entries},
-        noise_floor=floor,
-        valid=not reasons,
-        reasons=reasons,
-        environment=describe(str(networks.device)),
-        packages=packages(),
-        started=started,
-        finished=now(),
-        absent={
-            "compositions.*.flops.analytic": ABSENT["analytic"],
-            **({} if query.kept_tokens else {"compositions.*.memory.kv": ABSENT["kv"]}),
-            "compositions.*.memory.peak": ABSENT["peak"],
-            **{f"compositions.*.flops.{name}": ABSENT["text"] for name in texts},
-            **{f"compositions.*.latency.*.{name}": ABSENT["text"] for name in times},
-            "compositions.*.latency.*.p90_ms": "null where fewer than 64 rounds were timed",
-            "compositions.*.flops.total": "null where `uncounted_ops` names operations without a formula",
-        },
-    )
-
-
-REFERENCE = "target alone"
-REFERENCE_AGAIN = "target alone, again"
-
-
-def _entry(entry: Timed, rows: list[LatencyRow], meter: CompositionMeter, workload: Workload) -> SessionEntry:
-    flops, parameters, memory = meter.measure(entry.composition, workload.query(entry.composition))
-    return SessionEntry(
-        method=entry.method,
-        params=entry.params,
-        method_source_sha256=entry.source_sha256,
-        members={name: model.name for name, model in entry.composition.members.items()},
-        flops=flops,
-        params_count=parameters,
-        memory=memory,
-        latency=rows,
-    )
-
-
-def _work(composition: Composition, workload: Workload) -> str:
-    """Equal where two compositions surely do the same work: weighted sums over the same networks, of like queries."""
-    members = [*sorted(model.identity for model in composition.members.values()), workload.query(composition).shape()]
-    if isinstance(composition.rule, WeightedSum):
-        return digest(members)
-    return digest([members, id(composition)])
-
-
-def _row(session: str, batch_size: int, timings: Timings, name: str, system: System) -> LatencyRow:
-    rounds = timings.rounds[name]
-    first, further, rate = system.times() or (None, None, None)
-    return LatencyRow(
-        session=session,
-        batch_size=batch_size,
-        p50_ms=percentile(rounds, 50),
-        p90_ms=percentile(rounds, 90) if len(rounds) >= P90_ROUNDS else None,
-        ratio_to_target=ratio_interval(rounds, timings.rounds[REFERENCE]),
-        ttft_ms=first,
-        tpot_ms=further,
-        tokens_per_s=rate,
-        valid=not timings.reasons,
-        reasons=list(timings.reasons),
-    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from prt_bench.api import Model
+from prt_bench.api import Artifact, Model
 from prt_bench.costs import CompositionMeter
 from prt_bench.language_spec import LanguageSpec
 from prt_bench.networks import Networks
@@ -17,9 +17,10 @@ from prt_bench.plan import Plan, PlannedCell, verb_data
 from prt_bench.task_spec import Recipe
 from prt_bench.tasks import Spec
 from prt_bench.tools import Planned, PlanTools, Training
+from prt_bench.trials import Trial
 from prt_bench.work import Work
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "ask", "estimate"]
 
 BACKWARD = 2
 """A backward pass counts two forward ones, in this estimate."""
@@ -58,13 +59,10 @@ def estimate(plan: Plan, cells: Sequence[PlannedCell], networks: Networks) -> Es
     specs: dict[str, Spec] = {}
     for planned in cells:
         for trial in planned.trials:
-            tools = PlanTools(plan.store, trial.recipes, planned.cell.seed, plan.request.device, plan.request.places)
-            method = planned.method.for_verbs()
             try:
-                artifact = method.fit(planned.source, verb_data(planned, "fit"), tools)
-                artifact = method.port(artifact, planned.source, planned.target, verb_data(planned, "port"), tools)
-                asked |= tools.asked
-                specs |= dict.fromkeys(tools.asked, planned.task.spec)
+                artifact, trainings = ask(plan, planned, trial)
+                asked |= trainings
+                specs |= dict.fromkeys(trainings, planned.task.spec)
                 composition = planned.method.method.attach(artifact, planned.source, planned.target)
             except Planned:
                 found.unknown.append(planned.title)
@@ -83,6 +81,19 @@ def estimate(plan: Plan, cells: Sequence[PlannedCell], networks: Networks) -> Es
     _count(found, [(training, specs[key]) for key, training in missing.items()], list(reads.values()), networks)
     found.flops_per_second = matrix_product_speed(networks.device)
     return found
+
+
+def ask(plan: Plan, planned: PlannedCell, trial: Trial) -> tuple[Artifact | None, dict[str, Training]]:
+    """The artifact that the verbs of a cell would leave, and by key what they would train.
+
+    Raises:
+        Planned: a verb needs results that only a run has.
+    """
+    tools = PlanTools(plan.store, trial.recipes, planned.cell.seed, plan.request.device, plan.request.places)
+    method = planned.method.for_verbs()
+    artifact = method.fit(planned.source, verb_data(planned, "fit"), tools)
+    artifact = method.port(artifact, planned.source, planned.target, verb_data(planned, "port"), tools)
+    return artifact, tools.asked
 
 
 SKIP = "SkipError"
@@ -114,7 +125,7 @@ def _count(
             live = training.tuning.random_resized_crop or isinstance(spec, LanguageSpec)
             passes = _work(spec, seen if live else training.examples)
             found.training_flops += (1 + BACKWARD) * forward(training.model, _work(spec, seen))
-            found.training_flops += sum(forward(model, passes) for model in training.frozen)
+            found.training_flops += sum(forward(model, passes) for model in training.frozen.values())
     found.reading_flops += sum(forward(model, work) for model, work in reads)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from prt_bench.api import Composition, Model
-from prt_bench.costs import System
+from prt_bench.feeds import Step
 from prt_bench.meters.queries import Query
 from prt_bench.records import Metric
+from prt_bench.session import System
 
 __all__ = ["Evaluator", "Scores", "Validated"]
 
@@ -55,6 +56,9 @@ class Evaluator(Protocol):
 
     def system(self, composition: Composition, batch_size: int) -> System:
         """So many queries at once, ready to be timed."""
+
+    def steps(self, model: Model, frozen: Mapping[str, Model], batch_size: int, live: bool) -> Callable[[], Step]:
+        """Makes steps of training on so many queries; frozen networks answer live, or their answers are at hand."""
 
     def validate(self, composition: Composition) -> Validated:
         """How it does on the validation role."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
-from prt_bench.api import Composition, Model
+from prt_bench.api import Composition, Model, Network
 from prt_bench.composing import compose
 from prt_bench.costs import CompositionMeter
 from prt_bench.data.examples import Examples
 from prt_bench.errors import CellError
 from prt_bench.evaluating import Scores, Validated
+from prt_bench.feeds import Batch, Step
+from prt_bench.files import digest
 from prt_bench.meters import quality
 from prt_bench.meters.flops import input_shape
-from prt_bench.meters.queries import ImageQuery
+from prt_bench.meters.queries import RAW_SIZE, ImageQuery
 from prt_bench.networks import Networks
 
 __all__ = ["ImageEvaluator"]
@@ -53,6 +57,24 @@ class ImageEvaluator:
     def system(self, composition: Composition, batch_size: int) -> ImageSystem:
         return ImageSystem(composition, batch_size, self._networks)
 
+    def steps(self, model: Model, frozen: Mapping[str, Model], batch_size: int, live: bool) -> Callable[[], Step]:
+        device, generator = self._networks.device, torch.Generator().manual_seed(0)
+        held = {name: self._networks.get(other) for name, other in frozen.items()}
+
+        def pixels(of: Model) -> torch.Tensor:
+            shape = (batch_size, *input_shape(self._networks.shape_only(of)))
+            return torch.randn(shape, generator=generator).to(device)
+
+        inputs, seen = pixels(model), {name: pixels(other) for name, other in frozen.items()}
+        truth = torch.randint(model.space.size, (batch_size,), generator=generator).to(device)
+
+        @torch.no_grad()
+        def answers() -> dict[str, torch.Tensor]:
+            return {name: network.module(seen[name]).float() for name, network in held.items()}
+
+        known = {} if live else answers()
+        return lambda: Step(batch_size, iter([Batch(inputs, answers() if live else known, truth)]))
+
     def validate(self, composition: Composition) -> Validated:
         logits = self._logits(composition, self._validation)
         metrics = quality.metrics(logits, self._validation.labels, "validation")
@@ -81,24 +103,41 @@ class ImageEvaluator:
 
 
 class ImageSystem:
-    """A query of `batch_size` images through every member and the rule."""
+    """A query of `batch_size` images through every network once, and the rule.
+
+    Inputs of the first member are at hand. Where another needs another preprocessing, that is part of the query.
+    """
 
     def __init__(self, composition: Composition, batch_size: int, networks: Networks) -> None:
-        generator = torch.Generator().manual_seed(0)
         self._composition = composition
+        self._device = networks.device
         self._built = {model.key: networks.get(model) for model in composition.members.values()}
-        self._pixels = {
-            key: torch.randn(batch_size, *input_shape(network), generator=generator).to(networks.device)
-            for key, network in self._built.items()
-        }
+        # Networks of one preprocessing read the same pixels.
+        self._kinds: dict[str, Network] = {}
+        for network in self._built.values():
+            self._kinds.setdefault(_kind(network), network)
+        generator = np.random.default_rng(0)
+        size = (batch_size, RAW_SIZE[1], RAW_SIZE[0], 3)
+        first, *others = self._kinds
+        self._raw = [Image.fromarray(one) for one in generator.integers(0, 256, size, dtype=np.uint8)] if others else []
+        shape = (batch_size, *input_shape(self._kinds[first]))
+        self._pixels = {first: torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self._device)}
 
     def __call__(self) -> object:
         with torch.inference_mode():
-            logits = compose(self._composition, lambda _, model: self._built[model.key].module(self._pixels[model.key]))
-            return logits.argmax(dim=-1).cpu()
+            pixels = dict(self._pixels)
+            for kind, network in self._kinds.items():
+                if kind not in pixels:
+                    pixels[kind] = network.preprocess(self._raw).to(self._device)
+            logits = {key: network.module(pixels[_kind(network)]) for key, network in self._built.items()}
+            return compose(self._composition, lambda _, model: logits[model.key]).argmax(dim=-1).cpu()
 
-    def times(self) -> None:
+    def times(self, rounds: int) -> None:
         return None
+
+
+def _kind(network: Network) -> str:
+    return digest(dict(network.preprocessing)) if network.preprocessing else str(id(network))
 
 
 def _predictions(examples: Examples, logits: Logits) -> str:

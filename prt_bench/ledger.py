@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from prt_bench.records import CostTerm
 
@@ -21,6 +22,8 @@ class Charge:
     """None where others did the work."""
     examples: int
     reused: bool
+    peak_memory_bytes: int | None = None
+    energy_joules: float | None = None
 
 
 @dataclass
@@ -41,13 +44,13 @@ class Ledger:
 
     def term(self, verb_seconds: float, read: Mapping[str, int]) -> CostTerm:
         """What the verb costs alone: its own time and every charge; `reused` where all of it had been paid before."""
-        flops = [charge.train_flops for charge in self.charges]
-        own = verb_seconds - self.seconds_inside
-        seconds = [charge.seconds for charge in self.charges]
+        seconds = _sum([charge.seconds for charge in self.charges])
         return CostTerm(
-            train_flops=None if any(value is None for value in flops) else sum(value or 0 for value in flops),
-            seconds=None if any(value is None for value in seconds) else own + sum(value or 0 for value in seconds),
+            train_flops=_sum([charge.train_flops for charge in self.charges]),
+            seconds=None if seconds is None else verb_seconds - self.seconds_inside + seconds,
             examples=sum(charge.examples for charge in self.charges),
+            peak_memory_bytes=_most([charge.peak_memory_bytes for charge in self.charges]),
+            energy_joules=_sum([charge.energy_joules for charge in self.charges]) if self.charges else None,
             reused=bool(self.charges) and all(charge.reused for charge in self.charges),
             read=dict(read),
         )
@@ -55,13 +58,27 @@ class Ledger:
 
 def total(terms: Sequence[CostTerm]) -> CostTerm:
     """The price of several pieces of work together."""
-    flops = [term.train_flops for term in terms]
-    seconds = [term.seconds for term in terms]
     paid = [term for term in terms if term.examples]
     return CostTerm(
-        train_flops=None if any(value is None for value in flops) else sum(value or 0 for value in flops),
-        seconds=None if any(value is None for value in seconds) else sum(value or 0 for value in seconds),
+        train_flops=_sum([term.train_flops for term in terms]),
+        seconds=_sum([term.seconds for term in terms]),
         examples=sum(term.examples for term in terms),
+        peak_memory_bytes=_most([term.peak_memory_bytes for term in terms]),
+        energy_joules=_sum([term.energy_joules for term in paid]) if paid else None,
         reused=bool(paid) and all(term.reused for term in paid),
         read={role: max(term.read.get(role, 0) for term in terms) for term in terms for role in term.read},
     )
+
+
+Amount = TypeVar("Amount", int, float)
+
+
+def _sum(values: Sequence[Amount | None]) -> Amount | None:
+    """None where any is unknown."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _most(values: Sequence[int | None]) -> int | None:
+    """The most that was measured: reading and passing on take less than training, and are not measured."""
+    return max((value for value in values if value is not None), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import time
 from collections import OrderedDict
@@ -112,7 +113,18 @@ class Networks:
         self._networks[model.key] = network
         while len(self._networks) > KEPT_NETWORKS:
             self._networks.popitem(last=False)
+            gc.collect()
         return network
+
+    def loaded(self, model: Model) -> Network | None:
+        """The network of a model where it is at hand."""
+        return self._networks.get(model.key)
+
+    def forget(self) -> None:
+        """Drop all networks, to make room."""
+        self._networks.clear()
+        # Networks with hooks hold themselves in circles.
+        gc.collect()
 
     def text(self, model: Model) -> TextNetwork:
         """The same, of a model that must read text. Raises CellError where it does not."""

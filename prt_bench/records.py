@@ -23,7 +23,6 @@ __all__ = [
     "Artifacts",
     "Cell",
     "Cost",
-    "CostSession",
     "CostTerm",
     "Environment",
     "Failure",
@@ -40,12 +39,11 @@ __all__ = [
     "Provenance",
     "Quality",
     "Record",
-    "SessionEntry",
     "Strict",
     "TaskProvenance",
     "VocabularyCard",
+    "read_as",
     "read_record",
-    "read_session",
 ]
 
 SCHEMA_VERSION = 1
@@ -187,12 +185,14 @@ class CostTerm(Strict):
     peak_memory_bytes: int | None = None
     energy_joules: float | None = None
     reused: bool = False
+    trials: int = 1
+    """How often the work was done to find its hyper-parameters; all of it is in the other values."""
     read: dict[str, int] = Field(default_factory=dict)
     """View → how many of its examples the verb read."""
 
 
 class Flops(Strict):
-    """Per query. `total` = Σ by_member × calls + rule."""
+    """Per query. `total` = `counted` = Σ by_member × calls + rule, attention counted whole."""
 
     total: int | None
     by_member: dict[str, int | None]
@@ -203,7 +203,11 @@ class Flops(Strict):
     rule_elementwise: int
     """Element-wise operations of the rule: outside the convention, given beside it."""
     analytic: int | None = None
+    """Declared: a closed form of every member's configuration, each called once, and what the rule says of itself."""
     counted: int | None = None
+    """What ran: on the meta device, operation by operation."""
+    causal: int | None = None
+    """Of text: `total` with the half of attention that a decoder needs."""
     uncounted_ops: list[str] = Field(default_factory=list)
     prefill: int | None = None
     per_token: int | None = None
@@ -217,11 +221,16 @@ class ParameterCount(Strict):
 
 
 class Memory(Strict):
-    """Bytes held at inference."""
+    """Bytes held at inference: weights, and keys and values at the end of a query, exactly; the peak as measured."""
 
     weights: int
     kv: int | None = None
     peak: int | None = None
+    """Of a process of its own while it answered `peak_batch_size` queries at once: all of it on a CPU, and what was
+    allocated on a GPU."""
+    peak_batch_size: int | None = None
+    before: int | None = None
+    """Of that process before it loaded a network: the interpreter and its libraries."""
 
 
 class LatencyRow(Strict):
@@ -235,6 +244,12 @@ class LatencyRow(Strict):
     ttft_ms: float | None = None
     tpot_ms: float | None = None
     tokens_per_s: float | None = None
+    rounds: int | None = None
+    """How often it was timed."""
+    energy_joules: float | None = None
+    """Per query, by a counter of the hardware."""
+    placement: str = "one after another"
+    """Where the members run; rows of different placements are not compared."""
     valid: bool
     reasons: list[str] = Field(default_factory=list)
 
@@ -305,6 +320,8 @@ class Environment(Strict):
     memory_bytes: int
     system: str
     python: str
+    details: dict[str, str] = Field(default_factory=dict)
+    """What else a time depends on, such as a GPU's driver and power limit or a CPU's governor, where it is known."""
 
 
 class Failure(Strict):
@@ -346,60 +363,16 @@ class Record(Strict):
         return None if self.quality is None else self.quality.metrics[self.quality.primary].value
 
 
-class SessionEntry(Strict):
-    """One composition of a session."""
-
-    method: str
-    params: Params
-    method_source_sha256: str
-    members: dict[str, str]
-    """Member → model alias; a tuned member carries `+tuned`."""
-    flops: Flops
-    params_count: ParameterCount
-    memory: Memory
-    latency: list[LatencyRow]
-
-
-class CostSession(Strict):
-    """One interleaved cost measurement: a pair's compositions × shapes × this hardware. Belongs to no seed."""
-
-    schema_version: int = SCHEMA_VERSION
-    id: str
-    pair: PairNames
-    unit: str
-    shape: dict[str, Any]
-    weights: Literal["real", "random"]
-    placement: str
-    order: str
-    excludes: list[str]
-    flop_convention: str = FLOP_CONVENTION
-    compositions: dict[str, SessionEntry]
-    noise_floor: dict[str, float]
-    """Batch size → ratio of the median of the target to that of the same target measured as another
-    composition of the same session: differences below |1 − ratio| are ties."""
-    valid: bool
-    reasons: list[str]
-    environment: Environment
-    packages: dict[str, str]
-    started: str
-    finished: str
-    absent: dict[str, str] = Field(default_factory=dict)
-
-
 def read_record(path: Path) -> Record:
     """Read one record; RequestError names the file and the key where it does not hold to the schema."""
-    return _read(path, Record)
-
-
-def read_session(path: Path) -> CostSession:
-    """Read one cost session; RequestError names the file and the key where it does not hold to the schema."""
-    return _read(path, CostSession)
+    return read_as(path, Record)
 
 
 Schema = TypeVar("Schema", bound=Strict)
 
 
-def _read(path: Path, schema: type[Schema]) -> Schema:
+def read_as(path: Path, schema: type[Schema]) -> Schema:
+    """Read a JSON file of some schema; RequestError names the file and the key where it does not hold to it."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

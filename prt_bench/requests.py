@@ -43,6 +43,8 @@ class RunRequest(Strict):
     """Whether scoring may run what a model wrote, in a process of its own with limits."""
     weights: Literal["real", "random"] = "real"
     """Random weights are for cost sessions: architectures alone, no download."""
+    lengths: dict[str, int] | None = None
+    """`prompt_tokens` and `output_tokens` of a request of text, in place of the task's."""
     assume: bool = False
     """Plan as if the weights and data that are missing were there: to say what a run would do."""
     words: str = ""

@@ -15,6 +15,8 @@ from prt_bench.plan import Plan, PlannedCell
 from prt_bench.provenance import failed_record, write_record
 from prt_bench.records import Failure, Record
 from prt_bench.requests import RunRequest
+from prt_bench.session_plan import SessionPlan
+from prt_bench.session_runner import take_session
 
 __all__ = ["Outcome", "RunOptions", "Watcher", "foresee", "open_worker", "run_plan"]
 
@@ -132,44 +134,25 @@ def _prepare(executor: LocalExecutor, planned: PlannedCell, watcher: Watcher) ->
 def _session(
     executor: LocalExecutor, plan: Plan, planned: PlannedCell, watcher: Watcher, options: RunOptions
 ) -> tuple[str | None, str]:
-    """The session of a pair, on this cell's task: its path, or None and the reason.
-
-    Each composition is tried alone before, so that one that fails or dies costs the others no timing.
-    """
+    """The session of a pair, on this cell's task: its path, or None and the reason."""
     alike = [other for other in plan.cells if other.group == planned.group and other.cell.seed == planned.cell.seed]
-    timed = []
-    for other in alike:
-        problem = _attempt(executor, watcher, options, "can_be_timed", str(other.path))[1]
-        if problem:
-            watcher.warn(f"{other.cell.pair}: {other.method.label} is not timed: {problem}")
-        else:
-            timed.append(str(other.path))
-    for _ in range(SESSION_ATTEMPTS):
-        path, problem = _attempt(
-            executor, watcher, options, "session", timed, options.batch_sizes, options.session_seconds
-        )
-        if path is not None:
-            return str(path), ""
+    how = SessionPlan(options.batch_sizes, options.session_seconds)
+    path, problem = take_session(
+        executor,
+        lambda: LocalExecutor(partial(open_worker, plan.request)),
+        alike,
+        how,
+        plan.request.store,
+        watcher,
+        options.cell_timeout,
+        options.cell_memory,
+    )
+    if path is not None:
+        return str(path), ""
     watcher.warn(f"{planned.cell.pair}: no latency is measured: {problem}")
     return None, f"the cost session failed: {impersonal(problem)}"
 
 
-def _attempt(
-    executor: LocalExecutor, watcher: Watcher, options: RunOptions, name: str, *arguments: Any
-) -> tuple[Any, str]:
-    """What the worker answers, and what went wrong; the latter is empty where nothing did."""
-    limits: dict[str, Any] = {"timeout": options.cell_timeout, "memory_bytes": options.cell_memory}
-    if name == "session" and options.cell_timeout is not None:
-        limits["timeout"] = options.cell_timeout + options.session_seconds
-    try:
-        return executor.call(name, *arguments, report=watcher.progress, **limits), ""
-    except WorkFailed as error:
-        return None, error.message
-    except (WorkerDied, RequestError) as error:
-        return None, str(error)
-
-
-SESSION_ATTEMPTS = 2
 SKIPPED = "SkipError"
 
 

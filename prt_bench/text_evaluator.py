@@ -9,7 +9,7 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prt_bench.api import Composition, Model, TextNetwork
+from prt_bench.api import Composition, Model, TextNetwork, TokenBatch
 from prt_bench.benchmarks import build_tasks, seeded
 from prt_bench.costs import CompositionMeter
 from prt_bench.data.text import Dialogues, Documents
 from prt_bench.errors import CellError, RequestError
 from prt_bench.evaluating import Scores, Validated
+from prt_bench.feeds import Batch, Step
 from prt_bench.generation import Decoding, Lockstep, decode
 from prt_bench.language_spec import LanguageSpec, metric_name
 from prt_bench.lm_eval_bridge import CompositionLM
@@ -77,6 +78,24 @@ class TextEvaluator:
 
     def system(self, composition: Composition, batch_size: int) -> TextSystem:
         return TextSystem(composition, self.query(composition), batch_size, self._networks.text)
+
+    def steps(self, model: Model, frozen: Mapping[str, Model], batch_size: int, live: bool) -> Callable[[], Step]:
+        shape, held = self._spec.query, {name: self._networks.text(other) for name, other in frozen.items()}
+        device, generator = self._networks.device, torch.Generator().manual_seed(0)
+        length = shape.prompt_tokens + shape.output_tokens
+        ids = torch.randint(len(model.space.labels) or model.space.size, (batch_size, length), generator=generator)
+        # The last tokens are the answer: each is told from the one before it.
+        answered = torch.arange(shape.prompt_tokens - 1, length - 1)
+        rows = (torch.arange(batch_size)[:, None] * length + answered).flatten().to(device)
+        truth = ids[:, shape.prompt_tokens :].flatten().to(device)
+        inputs = TokenBatch(ids.to(device), torch.ones_like(ids).to(device), rows)
+
+        @torch.no_grad()
+        def answers() -> dict[str, torch.Tensor]:
+            return {name: network.module(inputs) for name, network in held.items()}
+
+        known = {} if live else answers()
+        return lambda: Step(len(truth), iter([Batch(inputs, answers() if live else known, truth)]))
 
     def validate(self, composition: Composition) -> Validated:
         likelihoods, right = self._answers(composition)
@@ -292,9 +311,10 @@ class TextSystem:
         self._stamps.append(stamps)
         return out
 
-    def times(self) -> tuple[float, float, float]:
-        first = statistics.median(stamps[1] - stamps[0] for stamps in self._stamps)
-        gaps = [later - earlier for stamps in self._stamps for earlier, later in pairwise(stamps[1:])]
-        whole = statistics.median(stamps[-1] - stamps[0] for stamps in self._stamps)
+    def times(self, rounds: int) -> tuple[float, float, float]:
+        kept = self._stamps[-rounds:]
+        first = statistics.median(stamps[1] - stamps[0] for stamps in kept)
+        gaps = [later - earlier for stamps in kept for earlier, later in pairwise(stamps[1:])]
+        whole = statistics.median(stamps[-1] - stamps[0] for stamps in kept)
         tokens = self._batch_size * self._decoding.max_new_tokens
         return 1000 * first, 1000 * statistics.median(gaps or [0.0]), tokens / whole

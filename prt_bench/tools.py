@@ -29,10 +29,18 @@ if TYPE_CHECKING:
     from prt_bench.costs import CompositionMeter
     from prt_bench.feeds import Feed
     from prt_bench.networks import Networks
+    from prt_bench.training import Tuned
 
 __all__ = ["LiveTools", "PlanTools", "Planned", "Training", "training_source"]
 
 
+UNTRAINED_COST = {
+    "train_flops": 0,
+    "seconds": 0.0,
+    "examples": 0,
+    "peak_memory_bytes": None,
+    "energy_joules": None,
+}
 TRAINING_FILES = ("training.py", "adapting.py", "composing.py", "feeds.py", "text_feed.py", "rendering.py")
 
 
@@ -96,7 +104,8 @@ class Training:
     """A network that will be trained, or taken from those who have published it."""
 
     model: Model
-    frozen: tuple[Model, ...]
+    frozen: Mapping[str, Model]
+    rule: Rule | None
     tuning: Tuning
     examples: int
     """How many there are to train on."""
@@ -104,7 +113,7 @@ class Training:
     def __str__(self) -> str:
         if isinstance(self.tuning, PublishedEncoder):
             return f"{self.model.name}, published"
-        through = f" through {', '.join(model.name for model in self.frozen)}" if self.frozen else ""
+        through = f" through {', '.join(model.name for model in self.frozen.values())}" if self.frozen else ""
         return f"{self.model.name}{through}, {self.tuning.steps} steps"
 
 
@@ -120,7 +129,7 @@ class PlanTools(Toolbox):
     ) -> Artifact:
         frozen = frozen or {}
         key = self.tune_key(model, view, frozen, rule)
-        self.asked[key] = Training(model, tuple(frozen.values()), self.tuning(model), len(view))
+        self.asked[key] = Training(model, frozen, rule, self.tuning(model), len(view))
         return self.artifact(key)
 
     def _published_sha256(self, encoder: PublishedEncoder) -> str:
@@ -176,7 +185,7 @@ class LiveTools(Toolbox):
                     case recipe:
                         self._train(artifact, model, view, frozen, rule, recipe)
         cost = artifact.manifest()["cost"]
-        self.ledger.charges.append(Charge(cost["train_flops"], cost["seconds"], cost["examples"], reused=known))
+        self.ledger.charges.append(Charge(**cost, reused=known))
         return artifact
 
     def outputs(self, model: Model, view: View) -> torch.Tensor:
@@ -220,6 +229,8 @@ class LiveTools(Toolbox):
                 "train_flops": None if seen is None else self._meter.training(model).of(Work(images=seen)),
                 "seconds": None,
                 "examples": seen or 0,
+                "peak_memory_bytes": None,
+                "energy_joules": None,
             },
         }
         self.store.put("artifacts", artifact.key, tensors, manifest)
@@ -233,22 +244,17 @@ class LiveTools(Toolbox):
         rule: Rule | None,
         recipe: Recipe,
     ) -> None:
-        from prt_bench.composing import shared_outputs
-        from prt_bench.training import batch_order, tune
+
+        from prt_bench.networks import tunable
 
         examples = view_of(view).examples()
-        title = f"tuning {model.name}" + (f" through {', '.join(frozen)}" if frozen else "")
-        network = self._networks.fresh(model)
-        order = batch_order(len(examples), recipe, self.seed)
-        shared = shared_outputs([model, *frozen.values()])
-        feed, seconds = self._feed(model, network, examples, frozen, recipe)
-        result = tune(
-            network, feed, order, recipe, self.seed, rule, shared, lambda done, total: self._report(title, done, total)
-        )
-        flops = self._meter.training(model, recipe.low_rank, recipe.checkpointing).of(feed.work(order))
-        for other in frozen.values():
-            forward = self._meter.price(other).of(feed.frozen_work(order))
-            flops = None if flops is None or forward is None else flops + forward
+        tensors: Mapping[str, torch.Tensor]
+        if not recipe.steps:
+            # Cost sessions stand on such artifacts: of the right shape, and nothing is read or copied for them.
+            tensors, log, cost = tunable(self._networks.get(model)), [], UNTRAINED_COST
+        else:
+            result, cost = self._learned(model, examples, frozen, rule, recipe)
+            tensors, log = result.tensors, result.log
         manifest = {
             "model": model.card.alias,
             "frozen": {name: other.name for name, other in frozen.items()},
@@ -259,10 +265,50 @@ class LiveTools(Toolbox):
             "recipe": recipe.model_dump(),
             "seed": self.seed,
             "view": view.key,
-            "log": result.log,
-            "cost": {"train_flops": flops, "seconds": seconds + result.seconds, "examples": result.examples},
+            "log": log,
+            "cost": cost,
         }
-        self.store.put("artifacts", artifact.key, result.tensors, manifest)
+        self.store.put("artifacts", artifact.key, tensors, manifest)
+
+    def _learned(
+        self, model: Model, examples: Examples, frozen: Mapping[str, Model], rule: Rule | None, recipe: Recipe
+    ) -> tuple[Tuned, dict[str, Any]]:
+        """What training leaves, and what it costs."""
+        from prt_bench.composing import shared_outputs
+        from prt_bench.meters import energy
+        from prt_bench.meters.memory import peak_of
+        from prt_bench.training import batch_order, tune
+
+        title = f"tuning {model.name}" + (f" through {', '.join(frozen)}" if frozen else "")
+        order = batch_order(len(examples), recipe, self.seed)
+        shared = shared_outputs([model, *frozen.values()])
+        counter, _ = energy.find_counter(str(self._networks.device))
+        started = counter.joules() if counter else 0.0
+        # Before the peak is watched: networks and inputs that are kept for all methods are no part of a training.
+        feed, before = self._feed(model, self._networks.get(model), examples, frozen, recipe)
+
+        def told(done: int, total: int) -> None:
+            self._report(title, done, total)
+            if counter:
+                # One that wraps around must be read before it does so twice.
+                counter.joules()
+
+        result, peak = peak_of(
+            lambda: tune(self._networks.fresh(model), feed, order, recipe, self.seed, rule, shared, told),
+            str(self._networks.device),
+        )
+        joules = counter.joules() - started if counter and result.seconds >= energy.LEAST_SECONDS else None
+        flops = self._meter.training(model, recipe.low_rank, recipe.checkpointing).of(feed.work(order))
+        for other in frozen.values():
+            forward = self._meter.price(other).of(feed.frozen_work(order))
+            flops = None if flops is None or forward is None else flops + forward
+        return result, {
+            "train_flops": flops,
+            "seconds": before + result.seconds,
+            "examples": result.examples,
+            "peak_memory_bytes": peak.added,
+            "energy_joules": joules,
+        }
 
     def _feed(
         self, model: Model, network: Network, examples: Examples, frozen: Mapping[str, Model], recipe: Recipe
@@ -275,9 +321,6 @@ class LiveTools(Toolbox):
         if isinstance(examples, Dialogues):
             return self._text_feed(model, network, examples, frozen, recipe), 0.0
         labels, together = torch.from_numpy(examples.labels), recipe.micro_batch_size
-        if not recipe.steps:
-            # Nothing is read: cost sessions stand on such artifacts.
-            return FixedFeed(self._networks.inputs(model, examples.subset([0])), {}, labels), 0.0
         if recipe.random_resized_crop:
             held = {name: self._networks.get(other) for name, other in frozen.items()}
             area = recipe.random_resized_crop
@@ -296,8 +339,6 @@ class LiveTools(Toolbox):
         from prt_bench.text_feed import TextFeed, encode_all, refuse_unshared
 
         held = {name: self._networks.text(other) for name, other in frozen.items()}
-        if not recipe.steps:
-            return TextFeed((), held, recipe)
         assert isinstance(network, TextNetwork)
         entries = encode_all(examples, network, rendering(self._how), recipe.max_tokens)
         refuse_unshared(entries, shared_outputs([model, *frozen.values()]), model)

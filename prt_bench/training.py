@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import torch
 
-from prt_bench.adapting import adapted
+from prt_bench.adapting import Learning, adapted
 from prt_bench.api import TRAINED, Network, Rule
 from prt_bench.composing import Shared
 from prt_bench.errors import CellError
-from prt_bench.feeds import Feed
+from prt_bench.feeds import Feed, Step
 from prt_bench.networks import tunable
 from prt_bench.task_spec import Recipe
 
-__all__ = ["Tuned", "batch_order", "learning_rate", "tune"]
+__all__ = ["Loop", "Tuned", "batch_order", "learning_loop", "learning_rate", "tune"]
 
 LOGGED_STEPS = 50
 
@@ -42,6 +42,63 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.learning_rate * left
 
 
+class Loop:
+    """A network that learns: one step of the optimiser at a time."""
+
+    def __init__(self, network: Network, learning: Learning, recipe: Recipe) -> None:
+        self._network = network
+        self._learning = learning
+        self._recipe = recipe
+        self._halved = recipe.precision == "bf16" and _device(network).type == "cuda"
+        self._optimiser = torch.optim.AdamW(
+            learning.parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
+        )
+
+    def step(self, number: int, step: Step, rule: Rule | None, shared: Shared, told: bool = False) -> dict[str, float]:
+        """Learn from a step's examples through a rule; where it is to be told, what the log keeps of it.
+
+        Raises:
+            CellError: the loss is not finite.
+        """
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate(self._recipe, number)
+        self._optimiser.zero_grad()
+        found: dict[str, float] = {}
+        for batch in step.parts:
+            with torch.autocast(_device(self._network).type, torch.bfloat16, enabled=self._halved):
+                trained = self._network.module(batch.inputs)
+            trained = shared.narrowed(trained)
+            held = {name: shared.narrowed(logits) for name, logits in batch.held.items()}
+            combined = trained if rule is None else rule({TRAINED: trained, **held})
+            possible = shared.possible(combined)
+            loss = torch.nn.functional.cross_entropy(possible, batch.truth, reduction="sum") / step.rows
+            if not bool(torch.isfinite(loss)):
+                raise CellError(f"the loss is {loss.item()} at step {number}; lower the learning rate")
+            loss.backward()  # type: ignore[no-untyped-call]
+            if told:
+                rewards = _rewards(trained.detach(), held, batch.truth, rule, shared, step.rows)
+                for name, value in {"loss": loss.item(), **rewards}.items():
+                    found[name] = found.get(name, 0.0) + value
+        torch.nn.utils.clip_grad_norm_(self._learning.parameters, self._recipe.clip_norm)
+        self._optimiser.step()
+        return found
+
+
+@contextmanager
+def learning_loop(network: Network, recipe: Recipe, seed: int) -> Iterator[tuple[Loop, Learning]]:
+    """The network, made ready to learn, and what learns; the network is changed in place.
+
+    Normalisation statistics stay as they were pretrained.
+    """
+    # Weights that learn are fp32: in half precision small steps would be rounded away.
+    network.module.float()
+    device = _device(network)
+    with _own_random_numbers(seed, device), adapted(network, list(tunable(network)), recipe.low_rank) as learning:
+        _train_mode(network.module, recipe)
+        yield Loop(network, learning, recipe), learning
+    network.module.eval().requires_grad_(False)
+
+
 def tune(
     network: Network,
     feed: Feed,
@@ -56,51 +113,25 @@ def tune(
 
     `feed` gives the steps in the `order` of `batch_order`; `shared` says which outputs all these networks have.
 
-    The network is changed in place. Normalisation statistics stay as they were pretrained. The log keeps,
-    with π the distribution of the rule without the trained network and r that network's logits, the loss,
-    r(y*), E_π[r] and their difference: PRT's objective bounds the last (Chijiwa et al. 2025, eq. 9).
+    The network is changed in place. The log keeps, with π the distribution of the rule without the trained
+    network and r that network's logits, the loss, r(y*), E_π[r] and their difference: PRT's objective bounds
+    the last (Chijiwa et al. 2025, eq. 9).
 
     Raises:
         CellError: the loss is not finite.
     """
-    device = next(network.module.parameters()).device
-    names = list(tunable(network))
-    # Weights that learn are fp32: in half precision small steps would be rounded away.
-    network.module.float()
-    with _own_random_numbers(seed, device), adapted(network, names, recipe.low_rank) as learning:
-        _train_mode(network.module, recipe)
-        optimiser = torch.optim.AdamW(
-            learning.parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
-        )
+    device = _device(network)
+    with learning_loop(network, recipe, seed) as (loop, learning):
         log: list[dict[str, float]] = []
         started = time.perf_counter()
         for number, step in enumerate(feed.steps(order, device)):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(recipe, number)
-            optimiser.zero_grad()
-            told: dict[str, float] = {}
-            for batch in step.parts:
-                with torch.autocast(device.type, torch.bfloat16, enabled=_halved(recipe, device)):
-                    trained = network.module(batch.inputs)
-                trained = shared.narrowed(trained)
-                held = {name: shared.narrowed(logits) for name, logits in batch.held.items()}
-                combined = trained if rule is None else rule({TRAINED: trained, **held})
-                truth = batch.truth
-                loss = torch.nn.functional.cross_entropy(shared.possible(combined), truth, reduction="sum") / step.rows
-                if not bool(torch.isfinite(loss)):
-                    raise CellError(f"the loss is {loss.item()} at step {number}; lower the learning rate")
-                loss.backward()  # type: ignore[no-untyped-call]
-                if number % max(1, recipe.steps // LOGGED_STEPS) == 0 or number == recipe.steps - 1:
-                    part = {"loss": loss.item(), **_rewards(trained.detach(), held, truth, rule, shared, step.rows)}
-                    told = {name: told.get(name, 0.0) + value for name, value in part.items()}
-            torch.nn.utils.clip_grad_norm_(learning.parameters, recipe.clip_norm)
-            optimiser.step()
+            told = number % max(1, recipe.steps // LOGGED_STEPS) == 0 or number == recipe.steps - 1
+            found = loop.step(number, step, rule, shared, told)
             if told:
-                log.append({"step": number, **told})
+                log.append({"step": number, **found})
             report(number + 1, recipe.steps)
         seconds = time.perf_counter() - started
         tensors = learning.tensors()
-    network.module.eval().requires_grad_(False)
     return Tuned(tensors, log, recipe.steps * recipe.batch_size, seconds)
 
 
@@ -112,8 +143,8 @@ def batch_order(count: int, recipe: Recipe, seed: int) -> list[torch.Tensor]:
     return list(torch.split(torch.cat(passes)[:needed], recipe.batch_size)) if needed else []
 
 
-def _halved(recipe: Recipe, device: torch.device) -> bool:
-    return recipe.precision == "bf16" and device.type == "cuda"
+def _device(network: Network) -> torch.device:
+    return next(network.module.parameters()).device
 
 
 @contextmanager

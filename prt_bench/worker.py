@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prt_bench.api import Composition, WeightedSum
 from prt_bench.cells import CellWorker
-from prt_bench.costs import measure_session
 from prt_bench.environment import describe, packages
 from prt_bench.estimate import Estimate, estimate
-from prt_bench.files import digest, write_atomically
+from prt_bench.files import digest
+from prt_bench.language_spec import LanguageSpec
+from prt_bench.meters.memory import peak_of, resident
+from prt_bench.models import model_for
 from prt_bench.networks import Progress
-from prt_bench.plan import make_plan
-from prt_bench.records import CostSession, Record, read_session
+from prt_bench.plan import PlannedCell, make_plan
+from prt_bench.records import Record
 from prt_bench.requests import RunRequest
+from prt_bench.session import measure_session
+from prt_bench.session_plan import SessionPlan
+from prt_bench.session_records import CostSession, TrainingRow, read_session
 from prt_bench.store import Store
+from prt_bench.training_session import measure_trainings
+from prt_bench.work import Work
 
 __all__ = ["Worker", "session_path"]
 
@@ -51,59 +57,103 @@ class Worker:
         """Load the models of a cell and build their heads. Raises RequestError where they cannot serve."""
         self._worker.prepare(self._cells[path])
 
-    def can_be_timed(self, path: str) -> None:
-        """Try what a session does with one cell's composition, short of timing it; whatever is wrong is raised."""
-        with self._scratch() as scratch:
-            self._worker.timed(self._cells[path], scratch)
+    def can_be_timed(self, path: str, scratch: str) -> None:
+        """Try what a session does with one cell's composition, short of timing it; whatever is wrong is raised.
 
-    def session(self, paths: Sequence[str], batch_sizes: Sequence[int], max_seconds: float, again: str = "") -> str:
-        """Time the compositions of cells of one pair and task; returns the session's path.
+        Its artifacts of zero steps are left in the folder `scratch`.
+        """
+        self._worker.timed(self._cells[path], Store(Path(scratch)))
+
+    def session(
+        self, paths: Sequence[str], batch_sizes: Sequence[int], plan: SessionPlan, scratch: str
+    ) -> tuple[str, CostSession]:
+        """Time the compositions of cells of one pair and task; returns the session, and the path it belongs at.
 
         A session of the very same things on this machine is not measured twice, unless `again` tells it apart.
         """
-        planned = [self._cells[path] for path in paths]
-        first = planned[0]
-        networks, workload = self._worker.networks, self._worker.evaluator(first)
+        cells = [self._cells[path] for path in paths]
+        first, networks, workload = cells[0], self._worker.networks, self._worker.evaluator(cells[0])
         target = Composition({"target": first.target}, WeightedSum(target=1.0))
         environment = describe(str(networks.device))
         session_id = digest(
             [
                 first.source.identity,
                 first.target.identity,
-                first.task.spec.query_key,
-                sorted((cell.method.label, cell.method.source_sha256) for cell in planned),
+                workload.query(target).shape(),
+                sorted((cell.method.label, cell.method.source_sha256) for cell in cells),
                 list(batch_sizes),
                 networks.weights,
                 environment.hardware,
                 packages(),
-                again,
+                plan.again,
             ]
         )[:16]
         path = session_path(self._request.out, environment.hardware, session_id)
-        if not path.is_file():
-            with self._scratch() as scratch:
-                session = measure_session(
-                    session_id,
-                    first.cell.pair,
-                    target,
-                    [self._worker.timed(cell, scratch) for cell in planned],
-                    workload,
-                    networks,
-                    self._worker.meter,
-                    batch_sizes,
-                    max_seconds,
-                    self._report,
-                )
-            write_atomically(path, json.dumps(session.model_dump(mode="json"), indent=1, allow_nan=False) + "\n")
-        return str(path)
+        if path.is_file():
+            return str(path), read_session(path)
+        store = Store(Path(scratch))
+        session = measure_session(
+            session_id,
+            first.cell.pair,
+            target,
+            [self._worker.timed(cell, store) for cell in cells],
+            workload,
+            networks,
+            self._worker.meter,
+            batch_sizes,
+            plan.timing_seconds,
+            self._report,
+            partial(self._trainings, cells, batch_sizes, plan.training_seconds) if plan.training_seconds else None,
+        )
+        return str(path), session
+
+    def peak(self, path: str, batch_size: int, scratch: str) -> tuple[int | None, int, str]:
+        """Peak memory of a cell's composition while it answers, memory before it was loaded, and why there is none.
+
+        To be asked of a worker that has done nothing else.
+        """
+        planned, device = self._cells[path], str(self._worker.networks.device)
+        timed = self._worker.timed(planned, Store(Path(scratch)))
+        before = resident()
+        system = self._worker.evaluator(planned).system(timed.composition, batch_size)
+        # Once before: what is set up by the first query is no part of the others.
+        system()
+        _, peak = peak_of(system, device)
+        return peak.total, before, peak.reason
+
+    def sizes(self, path: str, aliases: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """FLOPs of a pass over an image or a token, and parameters, of models that need not be at hand."""
+        space, request = self._cells[path].task.space, self._request
+        found = {}
+        for number, alias in enumerate(aliases):
+            self._report("counting the models of the printed tables", number, len(aliases))
+            model = model_for(alias, space, self._plan.registry, request.places, "random")
+            work = Work(images=1, lengths=Counter({1: 1}), rows=1)
+            found[alias] = (self._worker.meter.price(model).of(work) or 0, self._worker.meter.parameters(model))
+        return found
+
+    def _trainings(
+        self, cells: Sequence[PlannedCell], batch_sizes: Sequence[int], seconds: float, speed: float
+    ) -> list[TrainingRow]:
+        workload, task = self._worker.evaluator(cells[0]), cells[0].task
+        text = isinstance(task.spec, LanguageSpec)
+        query = workload.query(Composition({"target": cells[0].target}, WeightedSum(target=1.0)))
+        work = Work(lengths=Counter({query.kept_tokens: 1}), rows=query.rows) if text else Work(images=1)
+        worker = self._worker
+        return measure_trainings(
+            worker.trained(cells),
+            workload,
+            work,
+            not text,
+            worker.networks,
+            worker.meter,
+            max(batch_sizes),
+            speed,
+            seconds,
+            self._report,
+        )
 
     def cell(self, path: str, session: str | None, reason: str) -> Record:
         """Do one cell. `session` is the path of its cost session; without one, `reason` says why."""
         found: CostSession | str = reason if session is None else read_session(Path(session))
         return self._worker.do(self._cells[path], found)
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Store]:
-        """A store for artifacts of zero steps, which nobody needs afterwards."""
-        with tempfile.TemporaryDirectory(dir=self._request.store) as folder:
-            yield Store(Path(folder))

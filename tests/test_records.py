@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from prt_bench.errors import RequestError
 from prt_bench.files import canonical_json, digest, write_atomically
-from prt_bench.records import SCHEMA_VERSION, ModelCard, Record, read_record, read_session
+from prt_bench.records import SCHEMA_VERSION, ModelCard, Record, read_record
+from prt_bench.session_records import read_session
 
 TERM = {"train_flops": 0, "seconds": 0.0, "examples": 0}
 CELL = {

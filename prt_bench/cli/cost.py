@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
 
+from prt_bench.cli.cost_tables import print_reported, print_session, reported_models
 from prt_bench.cli.progress import Show
 from prt_bench.cli.settings import Settings
 from prt_bench.environment import now
-from prt_bench.errors import CellError
+from prt_bench.errors import CellError, RequestError
 from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
 from prt_bench.models import parse_pair
 from prt_bench.plan import make_plan
-from prt_bench.records import CostSession, read_session
 from prt_bench.registry import Registry
 from prt_bench.requests import RunRequest
 from prt_bench.runner import open_worker
+from prt_bench.session_plan import SessionPlan
+from prt_bench.session_records import read_session
+from prt_bench.session_runner import take_session
 
 __all__ = ["cost"]
 
 SHAPE_TASKS = {"images": "digits", "text": "nano-formats"}
 """What models read → the task whose queries are timed."""
+
+PLAIN_WIDTH = 120
+"""Columns where the tables go into a file."""
 
 
 class Weights(StrEnum):
@@ -44,16 +48,22 @@ def cost(
     method: Annotated[list[str] | None, typer.Option(help="NAME[:key=value]; several times.")] = None,
     weights: Annotated[Weights, typer.Option(help="random needs no download: architectures alone.")] = Weights.real,
     batch_size: Annotated[list[int] | None, typer.Option(min=1, help="Queries at once; several times.")] = None,
-    max_seconds: Annotated[float, typer.Option(min=1, help="How long to time.")] = 300.0,
+    prompt_tokens: Annotated[int | None, typer.Option(min=1, help="Of text: length of a request.")] = None,
+    output_tokens: Annotated[int | None, typer.Option(min=1, help="Of text: length of an answer.")] = None,
+    max_seconds: Annotated[float, typer.Option(min=1, help="How long to measure; loading comes on top.")] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="The session as JSON.")] = False,
 ) -> None:
-    """Count FLOPs and time all methods of a pair, interleaved: images of ten classes, or short requests."""
+    """Measure FLOPs, latency, memory, energy and training of all methods of a pair: on images, or short requests.
+
+    What the paper printed for such pairs stands beside it, held against arithmetic.
+    """
     settings: Settings = context.obj
     registry = Registry(settings.plugins)
     card = registry.card(parse_pair(pair, registry).target)
+    kind = registry.family(card).reads
     request = RunRequest(
         pairs=(pair,),
-        tasks=(SHAPE_TASKS[registry.family(card).reads],),
+        tasks=(SHAPE_TASKS[kind],),
         methods=tuple(method or ()),
         seeds=1,
         out=settings.out,
@@ -63,66 +73,56 @@ def cost(
         weights_dir=settings.weights_dir,
         device=settings.device,
         weights=weights.value,
+        lengths=_lengths(kind, prompt_tokens, output_tokens),
         words=settings.words,
     )
     stderr = Console(stderr=True)
     executor = LocalExecutor(partial(open_worker, request))
+    batch_sizes = tuple(dict.fromkeys(sorted(batch_size or (1, 32))))
     try:
         with Show(stderr) as show:
             plan = make_plan(request, show.progress)
-            paths = []
-            for planned in plan.cells:
-                try:
-                    executor.call("can_be_timed", str(planned.path), report=show.progress)
-                    paths.append(str(planned.path))
-                except (WorkFailed, WorkerDied) as error:
-                    show.warn(f"{planned.method.label} is not timed: {_said(error)}")
-            arguments = (paths, tuple(batch_size or (1, 32)), max_seconds, now())
-            path = executor.call("session", *arguments, report=show.progress)
-    except (WorkFailed, WorkerDied) as error:
-        raise CellError(f"the session failed: {_said(error)}") from None
+            path, problem = take_session(
+                executor,
+                lambda: LocalExecutor(partial(open_worker, request)),
+                plan.cells,
+                SessionPlan(batch_sizes, max_seconds, whole=True, again=now()),
+                settings.store,
+                show,
+            )
+            if path is None:
+                raise CellError(f"the session failed: {problem}")
+            session = read_session(path)
+            sizes = {} if as_json else _sizes(executor, str(plan.cells[0].path), reported_models(kind), show.progress)
     finally:
         executor.close()
-    session = read_session(Path(path))
     if as_json:
         typer.echo(json.dumps(session.model_dump(mode="json"), indent=1))
     else:
-        _print(session, Console())
+        console = Console()
+        if not console.is_terminal:
+            console.width = PLAIN_WIDTH
+        print_session(session, console)
+        print_reported(kind, sizes, console)
     stderr.print(f"session: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _said(error: WorkFailed | WorkerDied) -> str:
-    return error.message if isinstance(error, WorkFailed) else str(error)
+def _lengths(kind: str, prompt: int | None, output: int | None) -> dict[str, int] | None:
+    if prompt is None and output is None:
+        return None
+    if kind != "text":
+        raise RequestError("--prompt-tokens and --output-tokens are of text; this pair reads images")
+    if prompt is None or output is None:
+        raise RequestError("--prompt-tokens and --output-tokens belong together; give both")
+    return {"prompt_tokens": prompt, "output_tokens": output}
 
 
-def _unit(session: CostSession) -> str:
-    shape = session.shape
-    lengths = f" of {shape['prompt_tokens']} + {shape['output_tokens']} tokens" if "prompt_tokens" in shape else ""
-    return session.unit + lengths
-
-
-def _print(session: CostSession, console: Console) -> None:
-    table = RichTable(
-        title=escape(f"{session.pair}, {session.weights} weights, per {_unit(session)}"), title_justify="left"
-    )
-    table.add_column("method", overflow="fold", min_width=16)
-    for name in ("GFLOPs", "params, M", "batch", "ms", "× target"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for label, entry in session.compositions.items():
-        for row in entry.latency:
-            total = entry.flops.total
-            low, middle, high = row.ratio_to_target or (0, 0, 0)
-            table.add_row(
-                escape(label),
-                "–" if total is None else f"{total / 1e9:.6g}",
-                f"{entry.params_count.total / 1e6:.3g}",
-                str(row.batch_size),
-                f"{row.p50_ms:.2f}",
-                f"{middle:.2f} [{low:.2f}, {high:.2f}]",
-            )
-    console.print(table)
-    floor = ", ".join(f"batch {size}: {abs(1 - ratio):.1%}" for size, ratio in session.noise_floor.items())
-    console.print(f"noise floor (the target against itself): {floor}", highlight=False)
-    console.print(f"convention: {session.flop_convention}", highlight=False)
-    for reason in session.reasons:
-        console.print(f"not valid: {reason}", markup=False, highlight=False)
+def _sizes(
+    executor: LocalExecutor, path: str, aliases: tuple[str, ...], report: Callable[[str, int, int], None]
+) -> dict[str, tuple[int, int]]:
+    """FLOPs of a pass and parameters of the models of the printed tables."""
+    try:
+        found: dict[str, tuple[int, int]] = executor.call("sizes", path, aliases, report=report)
+    except (WorkFailed, WorkerDied) as error:
+        raise CellError(f"the models of the printed tables cannot be counted: {error}") from None
+    return found

@@ -12,7 +12,7 @@ import typer
 from pydantic_core import PydanticSerializationError
 
 from prt_bench import __version__
-from prt_bench.cli import board, check, cost, fetch, listing, nano, results, run
+from prt_bench.cli import board, check, cost, fetch, lifetime, listing, nano, results, run
 from prt_bench.cli.settings import Settings, default_store, hoist
 from prt_bench.errors import CellError, RequestError
 from prt_bench.executors.local import LOG_LEVEL
@@ -34,6 +34,7 @@ app.command("cost")(cost.cost)
 app.command("list")(listing.list_things)
 app.command("show")(listing.show)
 app.command("results")(results.results)
+app.command("lifetime")(lifetime.lifetime)
 app.add_typer(board.app, name="board")
 app.command("check")(check.check)
 app.command("fetch")(fetch.fetch)

@@ -11,8 +11,9 @@ from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from prt_bench.api import Family, ModelCard, OutputSpace, Places, TextNetwork, Vocabulary, no_images
+from prt_bench.api import Family, ModelCard, OutputSpace, Places, Price, TextNetwork, Vocabulary, no_images
 from prt_bench.errors import MissingError, RequestError
+from prt_bench.families.causal_closed_form import text_price
 from prt_bench.models import file_sha256
 from prt_bench.places import find_weights
 from prt_bench.records import Strict, VocabularyCard
@@ -76,6 +77,9 @@ class CausalFamily(Family):
                 raise
             return _nominal(card.vocabulary)
         return _vocabulary(card.alias, path, file_sha256(path), rows)
+
+    def closed_form(self, card: ModelCard, space: OutputSpace, places: Places) -> Price | None:
+        return text_price(_config(card, places))
 
     def build(
         self, card: ModelCard, space: OutputSpace, weights: Literal["real", "random", "meta"], places: Places

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from prt_bench.api import Box, Family, ModelCard, Network, OutputSpace, Places
+from prt_bench.api import Box, Family, ModelCard, Network, OutputSpace, Places, Price
 from prt_bench.errors import RequestError
 from prt_bench.files import digest
 from prt_bench.models import file_sha256
@@ -69,6 +69,15 @@ class ClipFamily(Family):
         assert isinstance(network.module, ClipClassifier)
         return visual_tensors(path, network.module.visual, card.alias)
 
+    def closed_form(self, card: ModelCard, space: OutputSpace, places: Places) -> Price | None:
+        import open_clip
+
+        from prt_bench.families.clip_closed_form import image_price
+
+        # Of a name that it does not know open_clip would ask the network.
+        known = card.architecture == LOCAL_DIR or card.architecture in open_clip.list_models()
+        return image_price(open_clip.get_model_config(_architecture(card, places)), space.size) if known else None
+
     def build(
         self, card: ModelCard, space: OutputSpace, weights: Literal["real", "random", "meta"], places: Places
     ) -> Network:
@@ -121,6 +130,13 @@ def _weights_path(card: ModelCard, places: Places) -> Path:
     return find_weights(card, card.file or WEIGHTS_FILE, places)
 
 
+def _architecture(card: ModelCard, places: Places) -> str:
+    """As open_clip calls it."""
+    if card.architecture == LOCAL_DIR:
+        return f"{LOCAL_DIR}:{_weights_path(card, places).parent}"
+    return card.architecture
+
+
 def _create(card: ModelCard, weights: Literal["real", "random", "meta"], places: Places) -> Any:
     """The open_clip model, with both towers."""
     import open_clip
@@ -128,7 +144,7 @@ def _create(card: ModelCard, weights: Literal["real", "random", "meta"], places:
     from safetensors import SafetensorError
 
     check_card(card)
-    name = f"{LOCAL_DIR}:{_weights_path(card, places).parent}" if card.architecture == LOCAL_DIR else card.architecture
+    name = _architecture(card, places)
     options: dict[str, Any] = {"pretrained_image": False, "pretrained_text": False}
     if card.mean is not None and card.std is not None:
         options["force_preprocess_cfg"] = {"mean": card.mean, "std": card.std}
@@ -247,11 +263,7 @@ def _tokenizer(card: ModelCard, places: Places) -> Callable[[list[str]], torch.T
     import open_clip
 
     with _quiet():
-        if card.architecture == LOCAL_DIR:
-            found = open_clip.get_tokenizer(f"{LOCAL_DIR}:{_weights_path(card, places).parent}")
-        else:
-            found = open_clip.get_tokenizer(card.architecture)
-    tokenizer: Callable[[list[str]], torch.Tensor] = found
+        tokenizer: Callable[[list[str]], torch.Tensor] = open_clip.get_tokenizer(_architecture(card, places))
     return tokenizer
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, flop_registry
 
 from prt_bench.api import Network
-from prt_bench.records import Flops
 
-__all__ = ["Count", "count_composition", "count_forward", "count_training", "input_shape"]
+__all__ = ["Count", "count_forward", "count_training", "input_shape"]
 
 # Operations that the convention does not count: data movement, norms, softmax, reductions. Any other
 # operation without a formula makes a count invalid.
@@ -120,22 +119,3 @@ def count_forward(network: Network, inputs: Any) -> Count:
 def count_training(network: Network, inputs: Any) -> Count:
     """The same, forward and backward, as in training; what does not learn has its gradients off already."""
     return counted(lambda: network.module(inputs).sum().backward())
-
-
-def count_composition(members: Mapping[str, Count], calls: Mapping[str, float], rule: Count, rows: int = 1) -> Flops:
-    """Per query: Σ member × measured calls + the rule's own on so many rows.
-
-    No total where an operation has no formula.
-    """
-    rule = Count(rule.flops * rows, rule.elementwise * rows, rule.uncounted)
-    uncounted = sorted({op for count in (*members.values(), rule) for op in count.uncounted})
-    total = None if uncounted else round(sum(members[name].flops * calls[name] for name in members)) + rule.flops
-    return Flops(
-        total=total,
-        by_member={name: None if count.uncounted else count.flops for name, count in members.items()},
-        calls=dict(calls),
-        rule=rule.flops,
-        rule_elementwise=rule.elementwise,
-        counted=total,
-        uncounted_ops=uncounted,
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -14,40 +13,11 @@ from prt_bench.api import Network, TextNetwork, TokenBatch
 from prt_bench.meters.flops import Count, count_forward, count_training, input_shape
 from prt_bench.networks import tunable
 from prt_bench.task_spec import LowRank
-from prt_bench.work import Work
+from prt_bench.work import Price
 
-__all__ = ["Price", "forward_price", "training_price"]
+__all__ = ["forward_price", "training_price"]
 
 META = torch.device("meta")
-
-
-@dataclass(frozen=True)
-class Price:
-    """FLOPs of a network: of one image, or as a polynomial of a text's T tokens and R rows, a·T + b·T² + c·R.
-
-    T² is attention counted whole; a step of decoding after L − 1 tokens costs a + b·L + c.
-    """
-
-    image: Fraction = Fraction(0)
-    token: Fraction = Fraction(0)
-    pair: Fraction = Fraction(0)
-    row: Fraction = Fraction(0)
-    uncounted: tuple[str, ...] = ()
-    """Operations without a formula: no number is given then."""
-
-    def of(self, work: Work) -> int | None:
-        """FLOPs of reading this; None where an operation has no formula."""
-        if self.uncounted:
-            return None
-        texts = sum(count * (self.token * length + self.pair * length**2) for length, count in work.lengths.items())
-        return round(self.image * work.images + texts + self.row * work.rows)
-
-    def request(self, prompt: int, output: int) -> tuple[int, int]:
-        """FLOPs of reading a prompt up to the first token of the answer, and of one further token, on the mean of
-        an answer of `output` tokens, with keys and values kept."""
-        prefill = self.token * prompt + self.pair * prompt**2 + self.row
-        middle = Fraction(prompt + 1 + prompt + output - 1, 2)
-        return round(prefill), round(self.token + self.pair * middle + self.row)
 
 
 def forward_price(network: Network) -> Price:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from prt_bench.meters.pricing import Price
-from prt_bench.work import Work
+from prt_bench.work import Price, Work
 
-__all__ = ["ImageQuery", "MemberFlops", "Query", "TextQuery"]
+__all__ = ["RAW_SIZE", "ImageQuery", "MemberFlops", "Query", "TextQuery"]
+
+RAW_SIZE = (500, 375)
+"""Width and height of the pictures that a second preprocessing is timed on: about the mean of ImageNet's."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class MemberFlops:
     total: int | None
     prefill: int | None = None
     per_token: int | None = None
+    causal: int | None = None
+    """The total with the half of attention that a decoder needs."""
 
 
 class Query(Protocol):
@@ -34,6 +38,10 @@ class Query(Protocol):
     @property
     def kept_tokens(self) -> int:
         """Tokens whose keys and values are kept at the end; none for images."""
+
+    @property
+    def excludes(self) -> tuple[str, ...]:
+        """What is no part of its time."""
 
     def shape(self) -> dict[str, Any]:
         """What the query is like, for records."""
@@ -52,6 +60,14 @@ class ImageQuery:
     rows: int = 1
     kept_tokens: int = 0
 
+    @property
+    def excludes(self) -> tuple[str, ...]:
+        return (
+            "decoding of images, and the preprocessing of the first member, which every method has; a second kind of "
+            f"preprocessing is in the time, of pictures of {RAW_SIZE[0]} × {RAW_SIZE[1]}",
+            "building of text heads: once per class set",
+        )
+
     def shape(self) -> dict[str, Any]:
         return {"input": list(self.input), "classes": self.classes}
 
@@ -68,6 +84,10 @@ class TextQuery:
     unit: str = "request"
 
     @property
+    def excludes(self) -> tuple[str, ...]:
+        return ("turning text into tokens and back",)
+
+    @property
     def rows(self) -> int:
         return self.output_tokens
 
@@ -82,4 +102,6 @@ class TextQuery:
         if price.uncounted:
             return MemberFlops(None)
         prefill, per_token = price.request(self.prompt_tokens, self.output_tokens)
-        return MemberFlops(prefill + (self.output_tokens - 1) * per_token, prefill, per_token)
+        steps = (self.output_tokens - 1) * per_token
+        causal = price.causal_prefill(self.prompt_tokens) + steps
+        return MemberFlops(prefill + steps, prefill, per_token, causal)

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from prt_bench.cli.main import invoke
-from prt_bench.records import Record, read_record, read_session
+from prt_bench.records import Record, read_record
 from prt_bench.runner import RunOptions
+from prt_bench.session_records import read_session
 
 PAIR = "nano-rn16-a:nano-rn24-b"
 TASK = """

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
-from prt_bench.api import Composition, Network, OutputSpace, Places, WeightedSum
+from prt_bench.api import Artifact, CellError, Composition, Network, OutputSpace, Places, Rule, WeightedSum
 from prt_bench.costs import CompositionMeter
 from prt_bench.meters.flops import count_forward, count_training, counted, input_shape
 from prt_bench.meters.queries import ImageQuery
@@ -44,7 +48,8 @@ def test_the_headline_pair_costs_what_the_arithmetic_says(registry: Registry, be
     query = ImageQuery((3, 224, 224), TEN.size)
     prt = Composition({"target": target, "reward": source}, WeightedSum(target=1.0, reward=1.0))
     eft = Composition(
-        {"target": target, "tuned": source, "source": source}, WeightedSum(target=1.0, tuned=1.0, source=-1.0)
+        {"target": target, "tuned": source.tuned(Artifact("tuned", Path("tuned"))), "source": source},
+        WeightedSum(target=1.0, tuned=1.0, source=-1.0),
     )
     prt_flops, eft_flops = meter.measure(prt, query)[0].total, meter.measure(eft, query)[0].total
     assert prt_flops is not None
@@ -88,9 +93,58 @@ def test_calls_are_measured_and_not_declared(bench: Bench) -> None:
     one, _, _ = meter.measure(Composition({"a": source}, WeightedSum(a=1.0)), query)
     two, _, _ = meter.measure(Composition({"a": source, "b": source}, WeightedSum(a=1.0, b=1.0)), query)
     assert one.calls == {"a": 1.0}
-    assert two.calls == {"a": 1.0, "b": 1.0}
-    assert two.total == 2 * (one.total or 0)
+    assert two.calls == {"a": 1.0, "b": 0.0}, "one network answers for both"
+    assert two.total == one.total
     assert two.rule_elementwise == len(bench.task.space.labels)
+
+
+class Hiding(Rule):
+    """Runs a network of its own beside the members; says so, or not."""
+
+    def __init__(self, network: torch.nn.Module, says: int) -> None:
+        self.network, self.says = network, says
+
+    def __call__(self, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return self.network(outputs["a"])  # type: ignore[no-any-return]
+
+    def spec(self) -> Mapping[str, Any]:
+        return {}
+
+    def flops(self, columns: int) -> int:
+        return self.says
+
+
+def test_a_network_that_a_rule_hides_is_caught(bench: Bench) -> None:
+    meter, source = CompositionMeter(bench.networks), bench.model("nano-rn16-a")
+    query = ImageQuery(input_shape(bench.networks.get(source)), bench.task.space.size)
+    alone = meter.measure(Composition({"a": source}, WeightedSum(a=1.0)), query)[0].total
+    assert alone is not None
+    width = alone // 100
+    network = torch.nn.Sequential(torch.nn.Linear(10, width, bias=False), torch.nn.Linear(width, 10, bias=False))
+    own = 2 * 2 * 10 * width
+    for rule in (Hiding(network, 0), lambda outputs: network(outputs["a"])):
+        with pytest.raises(CellError, match=r"what ran is not what was declared.*has to be a member"):
+            meter.measure(Composition({"a": source}, rule), query)
+    with pytest.raises(CellError, match="not what was declared"):
+        meter.measure(Composition({"a": source}, Hiding(network, 2 * own)), query)
+    open_rule = meter.measure(Composition({"a": source}, Hiding(network, own)), query)[0]
+    assert open_rule.rule == own
+    assert open_rule.total == open_rule.analytic == alone + own
+
+
+def test_a_rule_that_rests_while_it_is_watched_gets_no_number(bench: Bench) -> None:
+    """Looking at its inputs is an operation that has no formula, and is named."""
+    meter, source = CompositionMeter(bench.networks), bench.model("nano-rn16-a")
+    query = ImageQuery(input_shape(bench.networks.get(source)), bench.task.space.size)
+    hidden = torch.nn.Linear(10, 10**6, bias=False)
+
+    def rule(outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        given = outputs["a"]
+        return given + hidden(given).sum() if bool(given.any()) else given
+
+    flops = meter.measure(Composition({"a": source}, rule), query)[0]
+    assert (flops.total, flops.counted) == (None, None)
+    assert "aten.any" in flops.uncounted_ops
 
 
 def test_the_head_is_counted_with_its_classes(registry: Registry) -> None:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prt_bench.meters.latency import FEWEST_ROUNDS, MOST_ROUNDS, interleave, percentile, ratio_interval
+from prt_bench.meters.latency import (
+    FEWEST_ROUNDS,
+    MOST_ROUNDS,
+    P90_ROUNDS,
+    interleave,
+    p90_bound,
+    percentile,
+    ratio_interval,
+    stopwatch,
+)
 
 
 class Bench:
@@ -54,7 +66,7 @@ def test_every_system_is_timed_as_often_as_every_other() -> None:
     timings = interleave(bench.steady(target=0.01, a=0.02, b=0.03), "target", 60, clock=bench.clock)
     assert len({len(values) for values in timings.rounds.values()}) == 1
     assert len(set(Counter(bench.calls).values())) == 1
-    assert FEWEST_ROUNDS <= len(timings.rounds["a"]) <= 2 * FEWEST_ROUNDS
+    assert len(timings.rounds["a"]) == P90_ROUNDS, "as soon as there are enough for the 90th percentile"
 
 
 def test_rounds_go_there_and_back_in_orders_that_change() -> None:
@@ -120,7 +132,7 @@ def test_it_stops_at_its_time_and_says_so_where_the_rounds_are_few() -> None:
     assert bench.now - 100 <= 15 + 4
     rounds = len(timings.rounds["target"])
     assert 0 < rounds < FEWEST_ROUNDS
-    assert timings.reasons == [f"only {rounds} rounds in 15 s"]
+    assert timings.reasons == ["the warm-up did not settle to 2 %", f"only {rounds} rounds in 15 s"]
 
 
 def test_without_time_one_pair_of_rounds_is_timed_all_the_same() -> None:
@@ -154,3 +166,90 @@ def test_a_ratio_lies_in_its_interval(reference: list[float], factor: float) -> 
 def test_a_percentile_is_interpolated() -> None:
     assert percentile([1.0, 2.0, 3.0, 4.0], 50) == 2.5
     assert percentile([1.0, 2.0, 3.0, 4.0], 90) == pytest.approx(3.7)
+
+
+@pytest.mark.parametrize(("count", "spared"), [(64, 1), (100, 3), (200, 10), (500, 34), (1000, 78)])
+def test_the_bound_of_the_90th_percentile_is_mlperfs(count: int, spared: int) -> None:
+    values = [float(value) for value in np.random.default_rng(0).permutation(count)]
+    assert p90_bound(values) == count - spared
+
+
+@pytest.mark.parametrize("count", [0, 1, 12, 63])
+def test_there_is_no_bound_from_fewer_than_64_values(count: int) -> None:
+    assert p90_bound([1.0] * count) is None
+
+
+def test_the_bound_holds_99_times_of_100() -> None:
+    generator = np.random.default_rng(0)
+    true = -np.log(0.1)
+    bounds = np.array([p90_bound(generator.exponential(size=200).tolist()) for _ in range(2000)])
+    assert 0.985 <= np.mean(bounds >= true) <= 1.0
+    assert np.median(bounds) < 1.5 * true, "and says something"
+
+
+def test_a_system_against_itself_stays_within_the_floor_of_noise() -> None:
+    """Three times the same work under noise, jumps and drift: no pair differs by more than the floor says."""
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        bench = Bench()
+
+        def seconds(call: int, generator: np.random.Generator = generator) -> float:
+            jump = 0.02 if generator.random() < 0.05 else 0.0
+            return float(0.01 * (1 + call / 20_000) * generator.lognormal(0, 0.05) + jump)
+
+        systems = {name: bench.system(name, seconds) for name in ("target", "again", "other")}
+        rounds = interleave(systems, "target", 60, seed, clock=bench.clock).rounds
+        low, _, high = ratio_interval(rounds["again"], rounds["target"])
+        assert low <= 1.005
+        assert high >= 0.995
+        assert low - 0.02 <= ratio(rounds, "other") <= high + 0.02
+
+
+def test_an_effect_above_the_floor_is_seen() -> None:
+    generator = np.random.default_rng(1)
+    bench = Bench()
+    noisy = {name: bench.system(name, lambda _: float(0.01 * generator.lognormal(0, 0.05))) for name in ("target", "a")}
+    slow = {"slow": bench.system("slow", lambda _: float(0.011 * generator.lognormal(0, 0.05)))}
+    rounds = interleave(noisy | slow, "target", 60, clock=bench.clock).rounds
+    assert ratio_interval(rounds["slow"], rounds["target"])[0] > ratio_interval(rounds["a"], rounds["target"])[2]
+
+
+def test_a_warm_up_that_does_not_settle_leaves_time_for_rounds() -> None:
+    bench = Bench()
+    systems = {"target": bench.system("target", lambda call: 0.1 if call % 2 else 0.2)}
+    timings = interleave(systems, "target", 12, clock=bench.clock)
+    assert "did not settle" in timings.reasons[0]
+    assert len(timings.rounds["target"]) > 40
+
+
+def test_a_stopwatch_on_a_cpu_is_the_clock() -> None:
+    bench = Bench()
+    assert stopwatch(torch.device("cpu"), bench.clock)(bench.system("a", lambda _: 0.25)) == pytest.approx(250)
+
+
+class Event:
+    """A CUDA event of the tests: elapsed only once it was waited for."""
+
+    log: ClassVar[list[str]] = []
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        self.log.append("record")
+
+    def synchronize(self) -> None:
+        self.log.append("wait")
+
+    def elapsed_time(self, other: object) -> float:
+        assert self.log[-1] == "wait"
+        return 3.5
+
+
+def test_a_stopwatch_on_a_gpu_waits_for_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Event, "log", [])
+    monkeypatch.setattr("torch.cuda.Event", Event)
+    monkeypatch.setattr("torch.cuda.synchronize", lambda: Event.log.append("ready"))
+    monkeypatch.setattr("torch.cuda.device", lambda _: nullcontext())
+    assert stopwatch(torch.device("cuda"))(lambda: Event.log.append("run")) == 3.5
+    assert Event.log == ["ready", "record", "run", "record", "wait"]

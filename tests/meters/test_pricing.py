@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prt_bench.api import Composition, Network, Places, TextNetwork, TokenBatch, Vocabulary, WeightedSum
+from prt_bench.api import Artifact, Composition, Network, Places, TextNetwork, TokenBatch, Vocabulary, WeightedSum
 from prt_bench.costs import CompositionMeter
 from prt_bench.families.causal_lm import CausalFamily
 from prt_bench.feeds import Work
 from prt_bench.meters.flops import count_forward, count_training, counted
-from prt_bench.meters.pricing import Price, forward_price, training_price
+from prt_bench.meters.pricing import forward_price, training_price
 from prt_bench.meters.queries import TextQuery
 from prt_bench.models import model_for
 from prt_bench.networks import Networks
@@ -25,6 +26,7 @@ from prt_bench.records import ModelCard
 from prt_bench.registry import Registry
 from prt_bench.store import Store
 from prt_bench.task_spec import LowRank
+from prt_bench.work import Price
 from tests.conftest import quiet
 
 META = torch.device("meta")
@@ -218,11 +220,14 @@ def meter(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Compo
 
 
 def compositions(registry: Registry, source: str, target: str, weights: str = "real") -> dict[str, Composition]:
-    """PRT, EFT and the source alone."""
+    """PRT, EFT and the source alone; what is tuned is another network than what is not."""
+    tuned = Artifact("tuned", Path("tuned"))
     s, t = (model_for(name, Vocabulary(), registry, Places(), weights) for name in (source, target))  # type: ignore[arg-type]
     return {
-        "prt": Composition({"target": t, "reward": s}, WeightedSum(target=1.0, reward=1.0)),
-        "eft": Composition({"target": t, "tuned": s, "source": s}, WeightedSum(target=1.0, tuned=1.0, source=-1.0)),
+        "prt": Composition({"target": t, "reward": s.tuned(tuned)}, WeightedSum(target=1.0, reward=1.0)),
+        "eft": Composition(
+            {"target": t, "tuned": s.tuned(tuned), "source": s}, WeightedSum(target=1.0, tuned=1.0, source=-1.0)
+        ),
         "source": Composition({"source": s}, WeightedSum(source=1.0)),
         "target": Composition({"target": t}, WeightedSum(target=1.0)),
     }
@@ -283,14 +288,24 @@ def test_kept_bytes_are_two_numbers_per_layer_and_key_and_token(
         assert memory.kv == sum(expected[model.card.alias] for model in composition.members.values()), name
 
 
-def test_weights_that_two_members_share_are_held_once_and_kept_keys_are_not(
-    registry: Registry, meter: CompositionMeter
-) -> None:
+def test_a_network_that_is_two_members_runs_and_is_held_once(registry: Registry, meter: CompositionMeter) -> None:
     query = TextQuery(10, 10)
-    found = {
-        name: meter.measure(composition, query)[2]
-        for name, composition in compositions(registry, "nano-llama-s-a", "nano-llama-m-b").items()
-    }
-    # Two members of one identity: until one is tuned they are one set of weights.
-    assert found["eft"].weights == found["prt"].weights == found["target"].weights + found["source"].weights
-    assert found["prt"].kv == (found["target"].kv or 0) + (found["source"].kv or 0)
+    found = compositions(registry, "nano-llama-s-a", "nano-llama-m-b")
+    eft, prt = (meter.measure(found[name], query) for name in ("eft", "prt"))
+    twice = dict(found["eft"].members) | {"tuned": found["eft"].members["source"]}
+    flops, parameters, memory = meter.measure(Composition(twice, found["eft"].rule), query)
+    assert (flops.total, parameters.total, memory) == (prt[0].total, prt[1].total, prt[2])
+    assert flops.calls == {"target": 1.0, "tuned": 1.0, "source": 0.0}
+    assert eft[2].weights > memory.weights
+    assert (eft[2].kv or 0) > (memory.kv or 0)
+
+
+def test_the_causal_half_is_what_a_decoder_needs(registry: Registry, meter: CompositionMeter) -> None:
+    """Whole attention of T tokens is T² pairs, of which (T² + T) / 2 are not of later tokens."""
+    composition = compositions(registry, "nano-llama-s-a", "nano-llama-m-b")["target"]
+    (model,) = composition.members.values()
+    price = meter.price(model)
+    for prompt, output in ((40, 1), (7, 5)):
+        flops = meter.measure(composition, TextQuery(prompt, output))[0]
+        assert flops.total is not None
+        assert flops.total - (flops.causal or 0) == price.pair * (prompt * (prompt - 1) // 2)
