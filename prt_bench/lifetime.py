@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from prt_bench.errors import RequestError
 from prt_bench.records import PairNames, Params
@@ -94,27 +95,8 @@ def measured(value: float, half: float, generator: np.random.Generator) -> Amoun
 
 
 def student_t(degrees: int) -> float:
-    """The 97.5 % quantile of Student's t: half the width of a 95 % interval, in standard errors.
-
-    From the closed form for whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4), solved by bisection.
-    """
-    low, high = 0.0, math.pi / 2
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, degrees) < 1 - 2 * TAIL else (low, middle)
-    return math.sqrt(degrees) * math.tan(low)
-
-
-def _within(angle: float, degrees: int) -> float:
-    """Probability that |t| is below √degrees · tan(angle)."""
-    odd = degrees % 2
-    term = math.cos(angle) if odd else 1.0
-    total = 0.0
-    for power in range(3 if odd else 2, degrees + 1, 2):
-        total += term
-        term *= (power - 1) / power * math.cos(angle) ** 2
-    total *= math.sin(angle)
-    return 2 / math.pi * (angle + total) if odd else total
+    """The 97.5 % quantile of Student's t: half the width of a 95 % interval, in standard errors."""
+    return float(stdtrit(degrees, 1 - TAIL))
 
 
 def combined(parts: Sequence[tuple[float, Term]]) -> Term:

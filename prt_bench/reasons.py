@@ -5,13 +5,13 @@ from __future__ import annotations
 from prt_bench.meters import energy
 from prt_bench.records import CostTerm, LatencyRow, PerQuery
 from prt_bench.session import ABSENT
-from prt_bench.session_records import CostSession
+from prt_bench.session_records import PEAK_FIELDS, CostSession
 
 __all__ = ["ALWAYS_ABSENT", "absent_costs", "copied_latency"]
 
 ALWAYS_ABSENT = {
     "error": "the cell holds",
-    "cost.per_query.memory.peak": ABSENT["peak"],
+    **{f"cost.per_query.memory.{name}": ABSENT["peak"] for name in PEAK_FIELDS},
     "quality.components": "the split into gains is a later version's",
 }
 NO_TRAINING = "nothing was trained here"

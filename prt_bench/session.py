@@ -17,7 +17,7 @@ from prt_bench.meters.latency import P90_ROUNDS, Timings, interleave, p90_bound,
 from prt_bench.meters.queries import Query
 from prt_bench.networks import Networks, Progress
 from prt_bench.records import LatencyRow, PairNames, Params
-from prt_bench.session_records import CostSession, SessionEntry, TrainingRow
+from prt_bench.session_records import PEAK_FIELDS, CostSession, SessionEntry
 
 __all__ = ["ABSENT", "System", "Timed", "Workload", "measure_session"]
 
@@ -79,21 +79,18 @@ def measure_session(
     batch_sizes: Sequence[int],
     max_seconds: float,
     report: Progress,
-    training: Callable[[float], list[TrainingRow]] | None = None,
 ) -> CostSession:
     """Time all compositions of a pair, interleaved in this process, at each batch size.
 
     Compositions of the same shape under the same rule are timed once. The target alone enters twice: the ratio of
-    its two medians is the session's noise floor. `training` times what the methods train, in the seconds it is given,
-    at the FLOPs per second that the target reached.
+    its two medians is the session's noise floor. Peak memory and training are measured elsewhere, and filled in.
     """
     started, query = now(), workload.query(target)
     counter, energy_source = energy.find_counter(str(networks.device))
     timing = _Timing(session_id, pair, workload, networks, meter, counter, report)
     timing.take(target, entries, batch_sizes, max_seconds)
     rows = timing.rows
-    reasons = sorted({reason for timed in rows.values() for row in timed for reason in row.reasons}) + timing.skipped
-    trained = training(timing.speed) if training is not None else []
+    reasons = sorted({reason for timed in rows.values() for row in timed for reason in row.reasons})
     texts = () if query.kept_tokens else ("prefill", "per_token")
     times = () if query.kept_tokens else ("ttft_ms", "tpot_ms", "tokens_per_s")
     return CostSession(
@@ -112,7 +109,8 @@ def measure_session(
         noise_interval=timing.noise,
         dtypes=timing.dtypes,
         max_seconds=max_seconds,
-        training=trained,
+        skipped=timing.skipped,
+        flops_per_second=timing.speed,
         energy_source=counter.source if counter else energy_source,
         valid=not reasons,
         reasons=reasons,
@@ -124,13 +122,13 @@ def measure_session(
             **({} if query.kept_tokens else {"compositions.*.memory.kv": ABSENT["kv"]}),
             **({} if query.kept_tokens else {"compositions.*.flops.causal": ABSENT["causal"]}),
             "compositions.*.flops.analytic": "null where a family has no closed form of the architecture",
-            "compositions.*.memory.peak": ABSENT["peak"],
+            **{f"compositions.*.memory.{name}": ABSENT["peak"] for name in PEAK_FIELDS},
             **{f"compositions.*.flops.{name}": ABSENT["text"] for name in texts},
             **{f"compositions.*.latency.*.{name}": ABSENT["text"] for name in times},
             "compositions.*.latency.*.p90_ms": ABSENT["p90_ms"],
             **({} if counter else {"compositions.*.latency.*.energy_joules": energy_source}),
             "compositions.*.flops.total": "null where `uncounted_ops` names operations without a formula",
-            "training": "`reasons` of each row say why its values are null; `prt-bench cost` times training",
+            "training": "`prt-bench cost` times training",
         },
     )
 
@@ -156,7 +154,7 @@ class _Timing:
         self.skipped: list[str] = []
         self.dtypes: list[str] = []
         self.speed = 0.0
-        """FLOPs per second of the target alone, at the largest batch size that was timed."""
+        """FLOPs per second of the target alone, at the largest batch size that was timed; of text in reading."""
 
     def take(
         self, target: Composition, entries: Sequence[Timed], batch_sizes: Sequence[int], max_seconds: float
@@ -186,8 +184,6 @@ class _Timing:
         smallest, *larger = batch_sizes
         self._report(f"timing {self._pair} at batch {smallest}", 0, len(batch_sizes))
         systems = [self._workload.system(each, smallest) for each in compositions.values()]
-        for system in systems:
-            system()
         began = time.monotonic()
         for system in systems:
             system()
@@ -220,8 +216,11 @@ class _Timing:
     ) -> None:
         alone = timings.rounds[REFERENCE]
         self.noise[str(batch_size)] = ratio_interval(timings.rounds[REFERENCE_AGAIN], alone)
-        flops = self._meter.measure(target, self._workload.query(target))[0].total
-        self.speed = (flops or 0) * batch_size / percentile(alone, 50) * 1000
+        flops = self._meter.measure(target, self._workload.query(target))[0]
+        first = (systems[REFERENCE].times(len(alone)) or (None,))[0]
+        # Of text the prefill: decoding waits for memory, and training does not.
+        done, milliseconds = (flops.total, percentile(alone, 50)) if first is None else (flops.prefill, first)
+        self.speed = 1000 * (done or 0) * batch_size / milliseconds
         self.dtypes = sorted(set(self.dtypes) | _dtypes(entries, self._networks))
         names = set(self.timed_as.values())
         rows = {name: _row(self._session_id, batch_size, timings, name, systems[name]) for name in names}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 __all__ = ["SessionPlan"]
 
-TIMING_SHARE, TRAINING_SHARE = 0.5, 0.25
+TIMING_SHARE = 0.5
+"""Of a whole session's time: the rest is for peak memory, then for training."""
 
 
 @dataclass(frozen=True)
@@ -15,9 +16,9 @@ class SessionPlan:
 
     batch_sizes: tuple[int, ...]
     seconds: float
-    """In all; loading comes on top."""
+    """In all, from the first pass on; what comes before, and the end of what was begun in time, are on top."""
     whole: bool = False
-    """With training and peak memory, not latency alone."""
+    """With peak memory and training, not latency alone."""
     again: str = ""
     """Tells a session apart from others of the very same things, which are not measured twice."""
 
@@ -25,13 +26,3 @@ class SessionPlan:
     def timing_seconds(self) -> float:
         """For latency."""
         return self.seconds * TIMING_SHARE if self.whole else self.seconds
-
-    @property
-    def training_seconds(self) -> float:
-        """For steps of training."""
-        return self.seconds * TRAINING_SHARE if self.whole else 0.0
-
-    @property
-    def peaks(self) -> bool:
-        """Whether peak memory is measured, in the time that is left."""
-        return self.whole

@@ -25,7 +25,11 @@ from prt_bench.records import (
     read_as,
 )  # fmt: skip
 
-__all__ = ["CostSession", "SessionEntry", "TrainingRow", "read_session"]
+__all__ = ["PEAK_FIELDS", "CostSession", "SessionEntry", "TrainingRow", "read_session"]
+
+
+PEAK_FIELDS = ("peak", "peak_batch_size", "before")
+"""Of `Memory`: what needs a process of its own per composition."""
 
 
 class SessionEntry(Strict):
@@ -90,6 +94,10 @@ class CostSession(Strict):
     dtypes: list[str] = Field(default_factory=list)
     """Number formats of the networks' weights."""
     max_seconds: float | None = None
+    flops_per_second: float | None = None
+    """Of the target alone at the largest batch size that was timed; of text in reading a prompt."""
+    skipped: list[str] = Field(default_factory=list)
+    """Batch sizes that there was no time for."""
     training: list[TrainingRow] = Field(default_factory=list)
     energy_source: str = ""
     """The hardware's counter that energy was read from, or why there is none."""

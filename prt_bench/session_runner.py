@@ -15,11 +15,13 @@ from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
 from prt_bench.files import write_atomically
 from prt_bench.plan import PlannedCell
 from prt_bench.session_plan import SessionPlan
-from prt_bench.session_records import CostSession
+from prt_bench.session_records import PEAK_FIELDS, CostSession
 
 __all__ = ["SessionWatcher", "take_session"]
 
 ATTEMPTS = 2
+LOADING_SECONDS = 300.0
+"""That a process may take to load what it measures, on top of the time for measuring."""
 
 
 class SessionWatcher(Protocol):
@@ -90,10 +92,11 @@ def take_session(
         path, session = Path(found[0]), found[1]
         if path.is_file():
             return path, ""
-        if plan.peaks:
+        if plan.whole:
             # Its networks would be held beside those of the processes to come.
             executor.close()
             session = _with_peaks(session, timed, fresh, plan, scratch, end, watcher)
+            session = _with_training(session, paths, fresh, plan, end, watcher)
     write_atomically(path, json.dumps(session.model_dump(mode="json"), indent=1, allow_nan=False) + "\n")
     return path, ""
 
@@ -120,11 +123,31 @@ def _with_peaks(
         found[work] = (None, None, late)
         if left > 0:
             executor = fresh()
-            caller = _Caller(executor, watcher, left, None)
+            caller = _Caller(executor, watcher, left + LOADING_SECONDS, None)
             answer, problem = caller.ask("peak", str(planned.path), batch_size, scratch)
             executor.close()
-            found[work] = answer or (None, None, late if time.monotonic() > end else problem)
+            found[work] = answer or (None, None, problem)
     return _filled(session, found, batch_size)
+
+
+def _with_training(
+    session: CostSession,
+    paths: Sequence[str],
+    fresh: Callable[[], LocalExecutor],
+    plan: SessionPlan,
+    end: float,
+    watcher: SessionWatcher,
+) -> CostSession:
+    """The session with steps of all that the methods train, in the time that is left."""
+    left = max(0.0, end - time.monotonic())
+    executor = fresh()
+    caller = _Caller(executor, watcher, left + LOADING_SECONDS, None)
+    rows, problem = caller.ask("trainings", paths, plan.batch_sizes, session.flops_per_second or 0.0, left)
+    executor.close()
+    if rows is None:
+        return session.model_copy(update={"absent": {**session.absent, "training": problem}})
+    reasons = {path: why for path, why in session.absent.items() if path != "training"}
+    return session.model_copy(update={"training": rows, "absent": reasons})
 
 
 def _work(session: CostSession, label: str) -> str:
@@ -134,11 +157,12 @@ def _work(session: CostSession, label: str) -> str:
 
 def _filled(session: CostSession, found: dict[str, tuple[int | None, int | None, str]], batch_size: int) -> CostSession:
     compositions, reasons = {}, dict(session.absent)
-    reasons.pop("compositions.*.memory.peak", None)
+    for name in PEAK_FIELDS:
+        reasons.pop(f"compositions.*.memory.{name}", None)
     for label, entry in session.compositions.items():
         peak, before, reason = found[_work(session, label)]
         measured = {"peak": peak, "before": before, "peak_batch_size": None if peak is None else batch_size}
         compositions[label] = entry.model_copy(update={"memory": entry.memory.model_copy(update=measured)})
         if peak is None:
-            reasons[f"compositions.{label}.memory.peak"] = reason
+            reasons |= {f"compositions.{label}.memory.{name}": reason for name in measured if measured[name] is None}
     return session.model_copy(update={"compositions": compositions, "absent": reasons})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from prt_bench.language_spec import LanguageSpec
 from prt_bench.meters.memory import peak_of, resident
 from prt_bench.models import model_for
 from prt_bench.networks import Progress
-from prt_bench.plan import PlannedCell, make_plan
+from prt_bench.plan import make_plan
 from prt_bench.records import Record
 from prt_bench.requests import RunRequest
 from prt_bench.session import measure_session
@@ -103,7 +102,6 @@ class Worker:
             batch_sizes,
             plan.timing_seconds,
             self._report,
-            partial(self._trainings, cells, batch_sizes, plan.training_seconds) if plan.training_seconds else None,
         )
         return str(path), session
 
@@ -132,9 +130,11 @@ class Worker:
             found[alias] = (self._worker.meter.price(model).of(work) or 0, self._worker.meter.parameters(model))
         return found
 
-    def _trainings(
-        self, cells: Sequence[PlannedCell], batch_sizes: Sequence[int], seconds: float, speed: float
+    def trainings(
+        self, paths: Sequence[str], batch_sizes: Sequence[int], speed: float, seconds: float
     ) -> list[TrainingRow]:
+        """Time what the methods of these cells train; `speed` is the target's, in FLOPs per second."""
+        cells = [self._cells[path] for path in paths]
         workload, task = self._worker.evaluator(cells[0]), cells[0].task
         text = isinstance(task.spec, LanguageSpec)
         query = workload.query(Composition({"target": cells[0].target}, WeightedSum(target=1.0)))

@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = [
     block
-    for text in (README, *((ROOT / "docs" / name).read_text() for name in ("real-models.md", "text.md")))
+    for text in (
+        README,
+        *((ROOT / "docs" / name).read_text() for name in ("real-models.md", "text.md", "costs.md", "lifetime.md")),
+    )
     for block in re.findall(r"```sh\n(.*?)```", text, re.S)
 ]
 COMMANDS = [
@@ -49,7 +52,7 @@ def test_a_command_of_the_documents_is_understood(
     monkeypatch.setattr(LocalExecutor, "call", never)
     code = invoke([*words, "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")])
     shown = capfd.readouterr()
-    if words[0] == "results":
+    if words[0] in {"results", "lifetime"}:
         assert "holds no results yet" in shown.err
     elif words[0] in {"cost", "check"}:
         assert (code, "only the request is tried" in shown.err) == (1, True)
@@ -66,7 +69,8 @@ def test_the_two_commands_do_what_the_readme_says() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/real-models.md", "docs/text.md"]
+    "name",
+    ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))],
 )
 def test_links_and_pictures_lead_somewhere(name: str) -> None:
     text = (ROOT / name).read_text()

@@ -19,7 +19,7 @@ from prt_bench.records import (
     ParameterCount,
 )
 from prt_bench.session_plan import SessionPlan
-from prt_bench.session_records import CostSession, SessionEntry, read_session
+from prt_bench.session_records import CostSession, SessionEntry, TrainingRow, read_session
 from prt_bench.session_runner import take_session
 
 WHOLE = SessionPlan((1, 8), 100.0, whole=True)
@@ -48,7 +48,7 @@ def session(**compositions: SessionEntry) -> CostSession:
         id="s", pair=PairNames(source="a", target="b"), unit="image", shape={}, weights="random",
         placement="one after another", order="o", excludes=[], compositions=compositions, noise_floor={}, valid=True,
         reasons=[], environment=environment, packages={}, started="", finished="",
-        absent={"compositions.*.memory.peak": "not yet"},
+        absent={"compositions.*.memory.peak": "not yet", "training": "not yet"}, flops_per_second=5e9,
     )  # fmt: skip
 
 
@@ -141,7 +141,9 @@ def test_a_session_that_is_there_is_not_written_again(tmp_path: Path) -> None:
 def whole(tmp_path: Path) -> Callable[..., tuple[CostSession, list[Executor]]]:
     """Takes a session of three compositions, two of which do the same work as the target alone."""
 
-    def take(peak: Callable[..., Any], plan: SessionPlan = WHOLE) -> tuple[CostSession, list[Executor]]:
+    def take(
+        peak: Callable[..., Any], plan: SessionPlan = WHOLE, trainings: Callable[..., Any] = lambda *_: []
+    ) -> tuple[CostSession, list[Executor]]:
         where = tmp_path / "s.json"
         found = session(a=entry("target alone"), b=entry("target alone"), c=entry())
         executor = Executor(can_be_timed=lambda *_: None, session=lambda *_: (str(where), found))
@@ -149,7 +151,7 @@ def whole(tmp_path: Path) -> Callable[..., tuple[CostSession, list[Executor]]]:
 
         def fresh() -> Executor:
             assert executor.closed, "its networks would stand in the way"
-            made.append(Executor(peak=peak))
+            made.append(Executor(peak=peak, trainings=trainings))
             return made[-1]
 
         taken(tmp_path, executor, ("a", "b", "c"), plan, fresh)
@@ -160,7 +162,7 @@ def whole(tmp_path: Path) -> Callable[..., tuple[CostSession, list[Executor]]]:
 
 def test_every_work_has_a_process_for_its_peak(whole: Callable[..., tuple[CostSession, list[Executor]]]) -> None:
     found, made = whole(lambda path, batch_size, scratch: ({"a": 700, "c": 900}[path], 300, ""))
-    assert [executor.asked[0][1:3] for executor in made] == [("a", 8), ("c", 8)]
+    assert [executor.asked[0][:3] for executor in made[:2]] == [("peak", "a", 8), ("peak", "c", 8)]
     assert all(executor.closed for executor in made)
     peaks = {label: entry.memory for label, entry in found.compositions.items()}
     assert {label: (memory.peak, memory.before, memory.peak_batch_size) for label, memory in peaks.items()} == {
@@ -177,7 +179,8 @@ def test_a_peak_that_fails_is_null_with_its_reason(whole: Callable[..., tuple[Co
 
     found, _ = whole(peak)
     assert [entry.memory.peak for entry in found.compositions.values()] == [None] * 3
-    reasons = {path: why for path, why in found.absent.items() if "peak" in path}
+    reasons = {path: why for path, why in found.absent.items() if path.endswith(".peak")}
+    assert found.absent["compositions.c.memory.before"] == "no room"
     assert reasons == {
         "compositions.a.memory.peak": "the kernel does not tell",
         "compositions.b.memory.peak": "the kernel does not tell",
@@ -187,5 +190,32 @@ def test_a_peak_that_fails_is_null_with_its_reason(whole: Callable[..., tuple[Co
 
 def test_peaks_without_time_are_not_begun(whole: Callable[..., tuple[CostSession, list[Executor]]]) -> None:
     found, made = whole(lambda *_: pytest.fail("begun"), SessionPlan((1,), 0.0, whole=True))
-    assert not made
+    assert [executor.asked[0][0] for executor in made] == ["trainings"], "which says itself what it has no time for"
     assert found.absent["compositions.c.memory.peak"] == "no time was left for it (--max-seconds 0)"
+
+
+def test_training_has_a_process_of_its_own_and_the_time_that_is_left(
+    whole: Callable[..., tuple[CostSession, list[Executor]]],
+) -> None:
+    row = TrainingRow(
+        model="a", frozen=[], frozen_outputs="none", methods=["m"], batch_size=1, flops=1, step_ms=1.0,
+        ratio=None, peak_memory_bytes=None,
+    )  # fmt: skip
+    found, made = whole(lambda *_: (1, 1, ""), trainings=lambda *_: [row])
+    assert found.training == [row]
+    assert "training" not in found.absent
+    name, paths, batch_sizes, speed, seconds = made[-1].asked[0]
+    assert (name, paths, batch_sizes, speed) == ("trainings", ["a", "b", "c"], (1, 8), 5e9)
+    assert 0 < seconds <= 100
+    assert made[-1].closed
+
+
+def test_training_that_fails_leaves_the_rest_and_its_reason(
+    whole: Callable[..., tuple[CostSession, list[Executor]]],
+) -> None:
+    def fails(*_: Any) -> None:
+        raise WorkerDied("was ended by signal 9")
+
+    found, _ = whole(lambda *_: (1, 1, ""), trainings=fails)
+    assert (found.training, found.absent["training"]) == ([], "was ended by signal 9")
+    assert found.compositions["c"].memory.peak == 1

@@ -254,8 +254,12 @@ def test_the_equal_track_tries_each_method_as_often_and_charges_for_all_of_it(
         if name == "zero-shot":
             assert tuning == []
             assert equal.cost.once.train_flops == equal.cost.per_upgrade.train_flops == 0
+            assert equal.cost.once.trials == equal.cost.per_upgrade.trials == 1
             continue
         assert len(tuning) == 6
+        assert equal.cost.per_upgrade.trials == 6, "tried, or read on the target's side to be chosen from"
+        assert equal.cost.once.trials == (6 if name == "eft" else 1)
+        assert paper.cost.once.trials == paper.cost.per_upgrade.trials == 1
         best = max(entry["value"] for entry in tuning)
         (chosen,) = [entry for entry in tuning if entry.get("chosen")]
         assert chosen["value"] == best

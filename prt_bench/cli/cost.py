@@ -30,6 +30,8 @@ __all__ = ["cost"]
 
 SHAPE_TASKS = {"images": "digits", "text": "nano-formats"}
 """What models read → the task whose queries are timed."""
+LENGTHS = {"prompt_tokens": 16, "output_tokens": 4}
+"""Of a request of text that nobody stated: short, so that models of a billion parameters are timed on a CPU."""
 
 PLAIN_WIDTH = 120
 """Columns where the tables go into a file."""
@@ -48,8 +50,10 @@ def cost(
     method: Annotated[list[str] | None, typer.Option(help="NAME[:key=value]; several times.")] = None,
     weights: Annotated[Weights, typer.Option(help="random needs no download: architectures alone.")] = Weights.real,
     batch_size: Annotated[list[int] | None, typer.Option(min=1, help="Queries at once; several times.")] = None,
-    prompt_tokens: Annotated[int | None, typer.Option(min=1, help="Of text: length of a request.")] = None,
-    output_tokens: Annotated[int | None, typer.Option(min=1, help="Of text: length of an answer.")] = None,
+    prompt_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of text: length of a request. [default: 16]")
+    ] = None,
+    output_tokens: Annotated[int | None, typer.Option(min=1, help="Of text: length of an answer. [default: 4]")] = None,
     max_seconds: Annotated[float, typer.Option(min=1, help="How long to measure; loading comes on top.")] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="The session as JSON.")] = False,
 ) -> None:
@@ -108,10 +112,12 @@ def cost(
 
 
 def _lengths(kind: str, prompt: int | None, output: int | None) -> dict[str, int] | None:
-    if prompt is None and output is None:
-        return None
     if kind != "text":
+        if prompt is None and output is None:
+            return None
         raise RequestError("--prompt-tokens and --output-tokens are of text; this pair reads images")
+    if prompt is None and output is None:
+        return LENGTHS
     if prompt is None or output is None:
         raise RequestError("--prompt-tokens and --output-tokens belong together; give both")
     return {"prompt_tokens": prompt, "output_tokens": output}

@@ -19,7 +19,7 @@ from prt_bench.reported import (
     vision_inference_rows,
     vision_training_rows,
 )
-from prt_bench.session_records import CostSession, SessionEntry, TrainingRow
+from prt_bench.session_records import CostSession, TrainingRow
 
 __all__ = ["print_reported", "print_session", "reported_models"]
 
@@ -46,6 +46,8 @@ def print_session(session: CostSession, console: Console) -> None:
             concerned = [_trained(row) for row in session.training if reason in row.reasons]
             said = "all" if len(concerned) == len(session.training) else "; ".join(concerned)
             say(f"training, {said}: {reason}")
+    if "training" in session.absent:
+        say(f"training was not timed: {session.absent['training']}")
     say(f"FLOPs: {_agreement(session)}")
     say(f"convention: {session.flop_convention}")
     for text in session.excludes:
@@ -60,8 +62,10 @@ def print_session(session: CostSession, console: Console) -> None:
     peaks = {path.split(".")[1]: why for path, why in session.absent.items() if path.endswith("memory.peak")}
     for reason in dict.fromkeys(peaks.values()):
         say(f"no peak memory of {', '.join(label for label in peaks if peaks[label] == reason)}: {reason}")
+    for text in session.skipped:
+        say(text)
     for reason in session.reasons:
-        say(f"not valid: {reason}")
+        say(f"not valid (!): {reason}")
 
 
 def _sayer(console: Console) -> Callable[[str], None]:
@@ -77,7 +81,7 @@ def _per_query(session: CostSession) -> RichTable:
         ("GFLOPs", *(("causal",) if text else ()), "× target", "params"),
         ("weights", *(("keys, values",) if text else ()), f"peak at {_peak_batch(session)}"),
     )
-    alone = min((entry.flops.total or 0 for entry in _alone(session)), default=0)
+    alone = _alone(session)
     for label, entry in session.compositions.items():
         flops, memory = entry.flops, entry.memory
         table.add_row(
@@ -116,12 +120,11 @@ def _agreement(session: CostSession) -> str:
     return "closed form and count are equal" if not most else f"closed form and count differ by {most:.2g} at most"
 
 
-def _alone(session: CostSession) -> list[SessionEntry]:
-    """Compositions of the target and nothing else."""
+def _alone(session: CostSession) -> int:
+    """FLOPs of the target and nothing else; 0 where no method is that."""
     found = session.compositions.values()
-    return [
-        entry for entry in found if {name.partition("+")[0] for name in entry.members.values()} == {session.pair.target}
-    ]
+    alike = [entry.flops.total or 0 for entry in found if list(entry.members.values()) == [session.pair.target]]
+    return min(alike, default=0)
 
 
 def _times(session: CostSession) -> RichTable:
@@ -129,16 +132,18 @@ def _times(session: CostSession) -> RichTable:
     energy = any(row.energy_joules is not None for entry in session.compositions.values() for row in entry.latency)
     table = _table(
         "time",
-        ("batch", "p50 ms", "p90 ms", "× target", "[95 %]", "rounds"),
+        ("batch", "p50 ms", "p90 ms", "× target", "[95 %]", "by FLOPs", "rounds"),
         (*(("first token ms", "per token ms", "tokens/s") if text else ()), *(("J",) if energy else ())),
     )
+    alone = _alone(session)
     for label, entry in session.compositions.items():
         for row in entry.latency:
-            table.add_row(escape(label), *_time_cells(row, text, energy))
+            ratio = entry.flops.total / alone if entry.flops.total and alone else None
+            table.add_row(escape(label), *_time_cells(row, ratio, text, energy))
     return table
 
 
-def _time_cells(row: LatencyRow, text: bool, energy: bool) -> list[str]:
+def _time_cells(row: LatencyRow, by_flops: float | None, text: bool, energy: bool) -> list[str]:
     low, middle, high = row.ratio_to_target or (0.0, 0.0, 0.0)
     cells = [
         str(row.batch_size),
@@ -146,6 +151,7 @@ def _time_cells(row: LatencyRow, text: bool, energy: bool) -> list[str]:
         _milliseconds(row.p90_ms),
         f"{middle:.2f}" + ("" if row.valid else " !"),
         f"{low:.2f}–{high:.2f}",
+        NONE if by_flops is None else f"{by_flops:.2f}",
         str(row.rounds or NONE),
     ]
     if text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache
 from importlib.resources import files
 from logging import getLogger
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CausalFamily"]
 
+RANDOM_BLOCK, RANDOM_SCALE = 1_000_003, 0.02
+"""Numbers that are drawn, not a multiple of any width; and their deviation, as transformers draws them."""
 CONFIG, INDEX, ONE_FILE = "config.json", "model.safetensors.index.json", "model.safetensors"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 TASK_OF_HINT = "nano-facts"
@@ -86,6 +89,7 @@ class CausalFamily(Family):
     ) -> TextNetwork:
         import torch
         from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedTokenizerFast
+        from transformers.initialization import no_init_weights
 
         from prt_bench.families.causal_network import CausalNetwork, CausalPast, own_config
 
@@ -94,11 +98,14 @@ class CausalFamily(Family):
             model = _load(card, config, _folder(card, places), places.device)
         else:
             place = torch.device("meta" if weights == "meta" else "cpu")
-            with place, torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
+            # Drawn below: the library takes half a minute to draw a billion numbers.
+            with place, no_init_weights() if weights == "random" else nullcontext():
                 built: Any = AutoModelForCausalLM
                 dtype = _dtype(card, places.device if weights == "meta" else "cpu")
                 model = built.from_config(config, attn_implementation="sdpa", dtype=dtype)
+            if weights == "random":
+                model.tie_weights()
+                _fill(model)
         tokenizer, stops = None, set()
         if weights == "real":
             folder = _folder(card, places)
@@ -118,6 +125,20 @@ class CausalFamily(Family):
             new_past=lambda: CausalPast(DynamicCache(config=config)),
             spread=len(set(getattr(model, "hf_device_map", {}).values())) > 1,
         )
+
+
+def _fill(model: torch.nn.Module) -> None:
+    """Random matrices, from one block of numbers again and again; scales are one and biases nought."""
+    import torch
+
+    block = torch.randn(RANDOM_BLOCK, generator=torch.Generator().manual_seed(0)) * RANDOM_SCALE
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim < 2:
+                parameter.fill_(float(name.endswith("weight")))
+                continue
+            for part in torch.split(parameter.view(-1), RANDOM_BLOCK):
+                part.copy_(block[: len(part)])
 
 
 def _embedded_folder() -> Path:

@@ -87,7 +87,10 @@ def interleave(
         if clock() >= end or (done >= P90_ROUNDS and done % 8 == 0 and _narrow(timings, reference)):
             break
     if len(timings.rounds[reference]) < FEWEST_ROUNDS:
-        timings.reasons.append(f"only {len(timings.rounds[reference])} rounds in {max_seconds:g} s")
+        done, taken = len(timings.rounds[reference]), clock() - started
+        timings.reasons.append(
+            f"only {done} rounds in {taken:.0f} s; {FEWEST_ROUNDS} take about {taken * FEWEST_ROUNDS / done:.0f} s"
+        )
     return timings
 
 

@@ -158,6 +158,9 @@ def test_a_run_leaves_records_a_session_and_a_page_and_then_has_nothing_to_do(
     assert second.once.reused, "a portable artifact is trained once for all targets"
     assert first.once.train_flops == second.once.train_flops
     assert first.once.train_flops
+    if Path("/proc/self/clear_refs").exists():
+        assert first.once.peak_memory_bytes, "the memory that training added"
+        assert second.once.peak_memory_bytes == first.once.peak_memory_bytes
     eft = records(out)["eft"]
     assert eft.cell.params == {"alpha": 0.5}
 
