@@ -18,7 +18,7 @@ from prt_bench.stats import Difference, bootstrap_interval, paired_difference
 
 __all__ = ["Filed", "Row", "Table", "find_records", "tables"]
 
-HEADLINE_BATCH = 1
+HEADLINE_BATCH, HEADLINE_PLACEMENT = 1, "one after another"
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Row:
 
     @property
     def latency(self) -> LatencyRow | None:
-        """The row of the headline batch size, 1."""
+        """The row of the headline batch size, 1, of members run one after another: placements share no column."""
         for row in self.per_query.latency or ():
-            if row.batch_size == HEADLINE_BATCH:
+            if (row.batch_size, row.placement) == (HEADLINE_BATCH, HEADLINE_PLACEMENT):
                 return row
         return None
 

@@ -286,6 +286,16 @@ def test_a_row_shows_its_latest_record_and_the_headline_batch(file: File, one: A
     assert (flat["ms"], flat["ratio_to_target"], flat["seeds"], flat["n"]) == (5.0, 2.0, 2, N)
 
 
+def test_times_of_members_placed_otherwise_are_not_in_the_column(file: File, one: Any) -> None:
+    row = {"session": "s", "batch_size": 1, "p90_ms": None, "ratio_to_target": [1.0, 1.0, 1.0], "valid": True}
+    streams = {**row, "p50_ms": 1.0, "placement": "concurrent streams"}
+    file("prt", 100, latency=[streams, {**row, "p50_ms": 5.0}])
+    file("eft", 100, latency=[streams])
+    _, rows = one()
+    assert rows["prt"].latency.p50_ms == 5.0
+    assert rows["eft"].latency is None
+
+
 def test_tables_do_not_depend_on_the_order_of_the_files(file: File, tmp_path: Path) -> None:
     for seed in range(2):
         file("floor", 100, "floor", seed=seed)

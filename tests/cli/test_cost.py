@@ -139,5 +139,5 @@ def test_text_of_stated_lengths(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 def test_time_is_shared_out() -> None:
     whole, short = SessionPlan((1,), 100.0, whole=True), SessionPlan((1,), 100.0)
-    assert whole.timing_seconds == 50.0
+    assert whole.timing_seconds == 60.0
     assert short.timing_seconds == 100.0
