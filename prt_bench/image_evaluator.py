@@ -113,9 +113,13 @@ class ImageSystem:
         self._device = networks.device
         self._built = {model.key: networks.get(model) for model in composition.members.values()}
         # Networks of one preprocessing read the same pixels.
+        self._kind = {
+            model.key: digest(dict(self._built[model.key].preprocessing) or model.identity)
+            for model in composition.members.values()
+        }
         self._kinds: dict[str, Network] = {}
-        for network in self._built.values():
-            self._kinds.setdefault(_kind(network), network)
+        for key, network in self._built.items():
+            self._kinds.setdefault(self._kind[key], network)
         generator = np.random.default_rng(0)
         size = (batch_size, RAW_SIZE[1], RAW_SIZE[0], 3)
         first, *others = self._kinds
@@ -129,15 +133,11 @@ class ImageSystem:
             for kind, network in self._kinds.items():
                 if kind not in pixels:
                     pixels[kind] = network.preprocess(self._raw).to(self._device)
-            logits = {key: network.module(pixels[_kind(network)]) for key, network in self._built.items()}
+            logits = {key: network.module(pixels[self._kind[key]]) for key, network in self._built.items()}
             return compose(self._composition, lambda _, model: logits[model.key]).argmax(dim=-1).cpu()
 
     def times(self, rounds: int) -> None:
         return None
-
-
-def _kind(network: Network) -> str:
-    return digest(dict(network.preprocessing)) if network.preprocessing else str(id(network))
 
 
 def _predictions(examples: Examples, logits: Logits) -> str:

@@ -15,7 +15,8 @@ ALWAYS_ABSENT = {
     "quality.components": "the split into gains is a later version's",
 }
 NO_TRAINING = "nothing was trained here"
-SHORT = "the training was shorter than a counter can tell"
+OTHERS = "others did the tuning, and have not published it"
+SHORT = "a counter cannot tell what takes less than five seconds, or stands still"
 NO_CLOSED_FORM = "a family has no closed form of its architecture"
 
 
@@ -30,7 +31,7 @@ def copied_latency(label: str, session: CostSession | str) -> tuple[list[Latency
     reasons = {
         **dict.fromkeys(("ttft_ms", "tpot_ms", "tokens_per_s"), ABSENT["text"]),
         "p90_ms": ABSENT["p90_ms"],
-        "energy_joules": session.energy_source,
+        "energy_joules": session.energy_source or "it was not measured",
     }
     missing = {name for row in entry.latency for name in reasons if getattr(row, name) is None}
     return entry.latency, {f"{path}.*.{name}": reason for name, reason in reasons.items() if name in missing}
@@ -46,11 +47,12 @@ def absent_costs(once: CostTerm, per_upgrade: CostTerm, per_query: PerQuery, dev
     if per_query.flops.analytic is None:
         absent["cost.per_query.flops.analytic"] = NO_CLOSED_FORM
     for name, term in (("once", once), ("per_upgrade", per_upgrade)):
+        unmeasured = OTHERS if term.seconds is None else "" if term.examples else NO_TRAINING
         reasons = {
-            "train_flops": "an operation of the network has no FLOP formula",
-            "seconds": "others did the tuning; how long it took is not published",
-            "peak_memory_bytes": "the kernel does not tell it here" if term.train_flops else NO_TRAINING,
-            "energy_joules": (energy.find_counter(device)[1] or SHORT) if term.train_flops else NO_TRAINING,
+            "train_flops": OTHERS if term.seconds is None else "an operation of the network has no FLOP formula",
+            "seconds": OTHERS,
+            "peak_memory_bytes": unmeasured or "only passes were made, or the kernel does not tell it here",
+            "energy_joules": unmeasured or energy.find_counter(device)[1] or SHORT,
         }
         values = term.model_dump()
         absent |= {f"cost.{name}.{part}": reason for part, reason in reasons.items() if values[part] is None}

@@ -10,6 +10,7 @@ from typing import Protocol
 from prt_bench.api import Composition, Model, WeightedSum
 from prt_bench.costs import CompositionMeter
 from prt_bench.environment import describe, now, packages
+from prt_bench.errors import CellError
 from prt_bench.feeds import Step
 from prt_bench.files import digest
 from prt_bench.meters import energy
@@ -25,7 +26,7 @@ ABSENT = {
     "kv": "images need no key-value cache",
     "causal": "images are no sequences that are read from left to right",
     "peak": "peak memory needs a process of its own per composition: `prt-bench cost` measures it",
-    "text": "for text only",
+    "text": "for text only, and per further token for answers of two or more",
     "p90_ms": f"a bound of the 90th percentile needs {P90_ROUNDS} rounds",
 }
 REFERENCE = "target alone"
@@ -50,7 +51,7 @@ class System(Protocol):
     def __call__(self) -> object:
         """Run it until the answer is there."""
 
-    def times(self, rounds: int) -> tuple[float, float, float] | None:
+    def times(self, rounds: int) -> tuple[float, float | None, float] | None:
         """Of the last so many runs, in ms: median time to the first token and per further token, and the tokens per
         second of a median run; None for images."""
 
@@ -90,6 +91,13 @@ def measure_session(
     timing = _Timing(session_id, pair, workload, networks, meter, counter, report)
     timing.take(target, entries, batch_sizes, max_seconds)
     rows = timing.rows
+    dropped = [
+        f"{entry.label} was not timed: {timing.dropped[timing.timed_as[entry.label]]}"
+        for entry in entries
+        if timing.timed_as[entry.label] in timing.dropped
+    ]
+    if counter is not None:
+        energy_source = counter.source if timing.measures_energy else timing.energy_problem
     reasons = sorted({reason for timed in rows.values() for row in timed for reason in row.reasons})
     texts = () if query.kept_tokens else ("prefill", "per_token")
     times = () if query.kept_tokens else ("ttft_ms", "tpot_ms", "tokens_per_s")
@@ -103,15 +111,18 @@ def measure_session(
         order="random ABBA rounds",
         excludes=list(query.excludes),
         compositions={
-            entry.label: _entry(entry, timing, meter, workload.query(entry.composition)) for entry in entries
+            entry.label: _entry(entry, timing, meter, workload.query(entry.composition))
+            for entry in entries
+            if timing.timed_as[entry.label] not in timing.dropped
         },
         noise_floor={size: ratio[1] for size, ratio in timing.noise.items()},
         noise_interval=timing.noise,
         dtypes=timing.dtypes,
         max_seconds=max_seconds,
-        skipped=timing.skipped,
+        skipped=[*timing.skipped, *dropped],
+        target_flops=meter.measure(target, query)[0].total,
         flops_per_second=timing.speed,
-        energy_source=counter.source if counter else energy_source,
+        energy_source=energy_source,
         valid=not reasons,
         reasons=reasons,
         environment=describe(str(networks.device)),
@@ -126,7 +137,7 @@ def measure_session(
             **{f"compositions.*.flops.{name}": ABSENT["text"] for name in texts},
             **{f"compositions.*.latency.*.{name}": ABSENT["text"] for name in times},
             "compositions.*.latency.*.p90_ms": ABSENT["p90_ms"],
-            **({} if counter else {"compositions.*.latency.*.energy_joules": energy_source}),
+            **({} if timing.measures_energy else {"compositions.*.latency.*.energy_joules": energy_source}),
             "compositions.*.flops.total": "null where `uncounted_ops` names operations without a formula",
             "training": "`prt-bench cost` times training",
         },
@@ -152,9 +163,17 @@ class _Timing:
         self.timed_as: dict[str, str] = {}
         self.noise: dict[str, tuple[float, float, float]] = {}
         self.skipped: list[str] = []
+        self.dropped: dict[str, str] = {}
+        """Compositions that could not run, with the reason."""
+        self.energy_problem = ""
         self.dtypes: list[str] = []
         self.speed = 0.0
         """FLOPs per second of the target alone, at the largest batch size that was timed; of text in reading."""
+
+    @property
+    def measures_energy(self) -> bool:
+        """Whether there is a counter that moves."""
+        return self._counter is not None and not self.energy_problem
 
     def take(
         self, target: Composition, entries: Sequence[Timed], batch_sizes: Sequence[int], max_seconds: float
@@ -168,6 +187,8 @@ class _Timing:
         self.rows = {entry.label: [] for entry in entries}
         end = time.monotonic() + max_seconds
         fitting = self._fitting(compositions, sorted(batch_sizes), max_seconds)
+        compositions = {name: each for name, each in compositions.items() if name not in self.dropped}
+        entries = [entry for entry in entries if self.timed_as[entry.label] in compositions]
         for done, batch_size in enumerate(fitting):
             title = f"timing {self._pair} at batch {batch_size}"
             self._report(title, done, len(fitting))
@@ -180,25 +201,51 @@ class _Timing:
     def _fitting(
         self, compositions: Mapping[str, Composition], batch_sizes: Sequence[int], max_seconds: float
     ) -> list[int]:
-        """The batch sizes that there is time for, by one pass at the smallest, which is timed in any case."""
+        """The batch sizes that there is time for, by a pass at each; the smallest is timed in any case."""
         smallest, *larger = batch_sizes
         self._report(f"timing {self._pair} at batch {smallest}", 0, len(batch_sizes))
-        systems = [self._workload.system(each, smallest) for each in compositions.values()]
-        began = time.monotonic()
-        for system in systems:
-            system()
-        per_query = (time.monotonic() - began) / smallest
-        fitting, needed = [smallest], LEAST_PASSES * per_query * smallest
+        seconds = self._pass(compositions, smallest)
+        fitting, needed = [smallest], LEAST_PASSES * seconds
         for batch_size in larger:
-            needed += LEAST_PASSES * per_query * batch_size
-            if needed <= max_seconds:
+            # More at once take less time each: what would not fit even so is not tried.
+            seconds *= batch_size / smallest
+            smallest = batch_size
+            if seconds <= max_seconds / LEAST_PASSES * MOST_GAIN:
+                seconds = self._pass(compositions, batch_size)
+            if needed + LEAST_PASSES * seconds <= max_seconds:
+                needed += LEAST_PASSES * seconds
                 fitting.append(batch_size)
             else:
                 self.skipped.append(
-                    f"batch {batch_size} was not timed: {LEAST_PASSES} passes would take "
-                    f"{LEAST_PASSES * per_query * batch_size:.0f} s"
+                    f"batch {batch_size} was not timed: {LEAST_PASSES} passes would take about "
+                    f"{LEAST_PASSES * seconds:.0f} s"
                 )
         return fitting
+
+    def _pass(self, compositions: Mapping[str, Composition], batch_size: int) -> float:
+        """Seconds of a pass of all; where it is short, of a second one, as the first sets things up.
+
+        What cannot run is dropped, with the reason; the target alone must.
+        """
+        systems = {}
+        for name, each in compositions.items():
+            if name in self.dropped:
+                continue
+            try:
+                systems[name] = self._workload.system(each, batch_size)
+                systems[name]()
+            except Exception as error:
+                if name in (REFERENCE, REFERENCE_AGAIN):
+                    raise
+                systems.pop(name, None)
+                self.dropped[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return self._once(systems)
+
+    def _once(self, systems: Mapping[str, System]) -> float:
+        began = time.monotonic()
+        for system in systems.values():
+            system()
+        return time.monotonic() - began
 
     def _rounds(self, systems: Mapping[str, System], title: str, share: float) -> Timings:
         def tick(seconds: float) -> None:
@@ -222,7 +269,7 @@ class _Timing:
         done, milliseconds = (flops.total, percentile(alone, 50)) if first is None else (flops.prefill, first)
         self.speed = 1000 * (done or 0) * batch_size / milliseconds
         self.dtypes = sorted(set(self.dtypes) | _dtypes(entries, self._networks))
-        names = set(self.timed_as.values())
+        names = {self.timed_as[entry.label] for entry in entries}
         rows = {name: _row(self._session_id, batch_size, timings, name, systems[name]) for name in names}
         for name in names:
             rows[name] = rows[name].model_copy(update={"energy_joules": self._joules(systems[name], batch_size)})
@@ -230,19 +277,30 @@ class _Timing:
             self.rows[entry.label].append(rows[self.timed_as[entry.label]])
 
     def _joules(self, system: System, batch_size: int) -> float | None:
-        """Per query."""
-        return None if self._counter is None else energy.measure(system, self._counter)[0] / batch_size
+        """Per query; None once the counter has been seen to stand still."""
+        if self._counter is None or self.energy_problem:
+            return None
+        try:
+            return energy.measure(system, self._counter)[0] / batch_size
+        except CellError as error:
+            self.energy_problem = str(error)
+            return None
 
     def _work(self, composition: Composition) -> str:
         """Equal where two compositions surely do the same work: weighted sums over like networks, of like queries."""
-        models = composition.members.values()
-        distinct = len({model.key for model in models})
-        facts = [*sorted(map(self._meter.shape, models)), distinct, self._workload.query(composition).shape()]
-        if isinstance(composition.rule, WeightedSum):
-            return digest([facts, self._meter.preprocessings(composition)])
-        return digest([facts, id(composition)])
+        models = list(composition.members.values())
+        shapes = {model.key: self._meter.shape(model) for model in models}
+        facts = [sorted(shapes.values()), len(models), self._workload.query(composition).shape()]
+        kinds = self._meter.preprocessings(composition)
+        # Whose preprocessing is free depends on who comes first.
+        facts += [kinds, shapes[models[0].key] if kinds > 1 else ""]
+        # A subclass may do more.
+        plain = type(composition.rule) is WeightedSum
+        return digest([facts, "" if plain else id(composition)])
 
 
+MOST_GAIN = 8.0
+"""How many times faster each query may get in a larger batch, for a size to be tried at all."""
 LEAST_PASSES = 18
 """Passes of all compositions that a batch size must have time for: a warm-up, and rounds enough to be valid."""
 

@@ -94,6 +94,8 @@ class CostSession(Strict):
     dtypes: list[str] = Field(default_factory=list)
     """Number formats of the networks' weights."""
     max_seconds: float | None = None
+    target_flops: int | None = None
+    """Of a query of the target alone."""
     flops_per_second: float | None = None
     """Of the target alone at the largest batch size that was timed; of text in reading a prompt."""
     skipped: list[str] = Field(default_factory=list)

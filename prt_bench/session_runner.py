@@ -126,7 +126,7 @@ def _with_peaks(
             caller = _Caller(executor, watcher, left + LOADING_SECONDS, None)
             answer, problem = caller.ask("peak", str(planned.path), batch_size, scratch)
             executor.close()
-            found[work] = answer or (None, None, problem)
+            found[work] = answer or (None, None, _in_time(problem))
     return _filled(session, found, batch_size)
 
 
@@ -145,9 +145,14 @@ def _with_training(
     rows, problem = caller.ask("trainings", paths, plan.batch_sizes, session.flops_per_second or 0.0, left)
     executor.close()
     if rows is None:
-        return session.model_copy(update={"absent": {**session.absent, "training": problem}})
+        return session.model_copy(update={"absent": {**session.absent, "training": _in_time(problem)}})
     reasons = {path: why for path, why in session.absent.items() if path != "training"}
     return session.model_copy(update={"training": rows, "absent": reasons})
+
+
+def _in_time(problem: str) -> str:
+    """The executor names the option that limits cells; here another one did."""
+    return problem.replace("--cell-timeout", "--max-seconds")
 
 
 def _work(session: CostSession, label: str) -> str:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from prt_bench.api import Composition, Model, TextNetwork, TokenBatch
 from prt_bench.benchmarks import build_tasks, seeded
+from prt_bench.composing import Shared, shared_outputs
 from prt_bench.costs import CompositionMeter
 from prt_bench.data.text import Dialogues, Documents
 from prt_bench.errors import CellError, RequestError
@@ -83,7 +84,8 @@ class TextEvaluator:
         shape, held = self._spec.query, {name: self._networks.text(other) for name, other in frozen.items()}
         device, generator = self._networks.device, torch.Generator().manual_seed(0)
         length = shape.prompt_tokens + shape.output_tokens
-        ids = torch.randint(len(model.space.labels) or model.space.size, (batch_size, length), generator=generator)
+        usable = _usable(shared_outputs([model, *frozen.values()]))
+        ids = usable[torch.randint(len(usable), (batch_size, length), generator=generator)]
         # The last tokens are the answer: each is told from the one before it.
         answered = torch.arange(shape.prompt_tokens - 1, length - 1)
         rows = (torch.arange(batch_size)[:, None] * length + answered).flatten().to(device)
@@ -186,7 +188,8 @@ class TextEvaluator:
 
     def _at_once(self, composition: Composition) -> int:
         """How many requests go through the networks together: by the task's stated lengths, so always the same."""
-        return max(1, min(MOST_AT_ONCE, TOKENS_AT_ONCE // self.query(composition).kept_tokens))
+        query = self.query(composition)
+        return max(1, min(MOST_AT_ONCE, TOKENS_AT_ONCE // (query.prompt_tokens + query.output_tokens)))
 
     def _built(self) -> dict[str, Any]:
         if self._tasks is None:
@@ -289,6 +292,11 @@ def _metric(values: dict[str, NDArray[np.float64]]) -> Metric:
     return Metric(value=mean, ci95=(low, high), n=len(flat), split="test")
 
 
+def _usable(shared: Shared) -> torch.Tensor:
+    """Tokens that all have."""
+    return torch.tensor([token for token in range(shared.size) if shared.has(token)])
+
+
 class TextSystem:
     """Requests of a given length, answered to a given length whatever is said."""
 
@@ -299,8 +307,10 @@ class TextSystem:
         self._batch_size = batch_size
         self._decoding = Decoding(query.output_tokens)
         generator = torch.Generator().manual_seed(0)
-        shared = self._lockstep.shared
-        usable = torch.tensor([token for token in range(shared.size) if shared.has(token)])
+        longest = query.prompt_tokens + query.output_tokens
+        if longest > self._lockstep.context_length:
+            raise CellError(f"a request of {longest} tokens does not fit a context of {self._lockstep.context_length}")
+        usable = _usable(self._lockstep.shared)
         drawn = torch.randint(len(usable), (batch_size, query.prompt_tokens), generator=generator)
         self._prompts: list[list[int]] = usable[drawn].tolist()
         self._stamps: list[list[float]] = []
@@ -311,10 +321,10 @@ class TextSystem:
         self._stamps.append(stamps)
         return out
 
-    def times(self, rounds: int) -> tuple[float, float, float]:
+    def times(self, rounds: int) -> tuple[float, float | None, float]:
         kept = self._stamps[-rounds:]
         first = statistics.median(stamps[1] - stamps[0] for stamps in kept)
         gaps = [later - earlier for stamps in kept for earlier, later in pairwise(stamps[1:])]
         whole = statistics.median(stamps[-1] - stamps[0] for stamps in kept)
         tokens = self._batch_size * self._decoding.max_new_tokens
-        return 1000 * first, 1000 * statistics.median(gaps or [0.0]), tokens / whole
+        return 1000 * first, 1000 * statistics.median(gaps) if gaps else None, tokens / whole

@@ -307,7 +307,8 @@ class LiveTools(Toolbox):
             "seconds": before + result.seconds,
             "examples": result.examples,
             "peak_memory_bytes": peak.added,
-            "energy_joules": joules,
+            # A counter that stands still counts nothing.
+            "energy_joules": joules or None,
         }
 
     def _feed(

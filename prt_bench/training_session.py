@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import psutil
 import torch
 
+from prt_bench.api import Model
 from prt_bench.composing import Shared, shared_outputs
 from prt_bench.costs import CompositionMeter
 from prt_bench.feeds import Step
@@ -77,6 +78,7 @@ class _Variant:
 
 def measure_trainings(
     asked: Sequence[Asked],
+    source: Model,
     workload: Workload,
     work: Work,
     keeps_outputs: bool,
@@ -111,7 +113,7 @@ def measure_trainings(
         return rows
     batch_size = _batch_size([prices[id(variant)] or 0 for variant in fitting], most_together, speed, seconds)
     networks.forget()
-    timed = _timed(fitting, workload, networks, batch_size, seconds, report)
+    timed = _timed(fitting, source, workload, networks, batch_size, seconds, report)
     return [timed[id(variant)].model_copy(update={"flops": prices[id(variant)]}) for variant in fitting] + rows
 
 
@@ -168,7 +170,11 @@ def _in_time(
     late: list[tuple[_Variant, str]] = []
     total = 0.0
     for variant in variants:
-        needed = PASSES * (prices[id(variant)] or 0) / max(speed, 1.0)
+        price = prices[id(variant)]
+        if price is None or speed <= 0:
+            late.append((variant, "operations without a FLOP formula: how long steps would take is not known"))
+            continue
+        needed = PASSES * price / speed
         if total + needed <= seconds:
             total += needed
             fitting.append(variant)
@@ -191,6 +197,7 @@ def _batch_size(flops: Sequence[int], most: int, speed: float, seconds: float) -
 
 def _timed(
     variants: Sequence[_Variant],
+    source: Model,
     workload: Workload,
     networks: Networks,
     batch_size: int,
@@ -212,7 +219,8 @@ def _timed(
                 network = networks.fresh(variant.asked.training.model)
                 loops[variant.key] = stack.enter_context(learning_loop(network, variant.recipe, 0))[0]
         systems = {str(id(variant)): _stepping(variant, loops, makers[id(variant)]) for variant in variants}
-        reference = str(id(variants[0]))
+        plain = [variant for variant in variants if _is_plain(variant, source)]
+        reference = str(id((plain or list(variants))[0]))
         left = seconds * (PASSES - PEAK_STEPS) / PASSES
         timings = interleave(
             systems,
@@ -222,7 +230,7 @@ def _timed(
             once=stopwatch(networks.device),
         )
     report("timing training", 1, 1)
-    alone = not variants[0].asked.training.frozen
+    untold = [] if plain else ["no ratio: no method tunes the source alone here"]
     found = {}
     for variant in variants:
         rounds = timings.rounds[str(id(variant))]
@@ -230,12 +238,17 @@ def _timed(
         found[id(variant)] = variant.row(
             batch_size=batch_size,
             step_ms=percentile(rounds, 50),
-            ratio=ratio_interval(rounds, timings.rounds[reference]) if alone else None,
+            ratio=ratio_interval(rounds, timings.rounds[reference]) if plain else None,
             peak_memory_bytes=peak,
             rounds=len(rounds),
-            reasons=[*timings.reasons, *([reason] if peak is None else [])],
+            reasons=[*timings.reasons, *untold, *([reason] if peak is None else [])],
         )
     return found
+
+
+def _is_plain(variant: _Variant, source: Model) -> bool:
+    training = variant.asked.training
+    return training.model.identity == source.identity and not training.frozen
 
 
 def _stepping(variant: _Variant, loops: Mapping[str, Loop], make: Callable[[], Step]) -> Callable[[], object]:

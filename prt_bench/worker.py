@@ -13,7 +13,7 @@ from prt_bench.environment import describe, packages
 from prt_bench.estimate import Estimate, estimate
 from prt_bench.files import digest
 from prt_bench.language_spec import LanguageSpec
-from prt_bench.meters.memory import peak_of, resident
+from prt_bench.meters.memory import held_on, peak_of
 from prt_bench.models import model_for
 from prt_bench.networks import Progress
 from prt_bench.plan import make_plan
@@ -112,8 +112,10 @@ class Worker:
         """
         planned, device = self._cells[path], str(self._worker.networks.device)
         timed = self._worker.timed(planned, Store(Path(scratch)))
-        before = resident()
+        before = held_on(device)
         system = self._worker.evaluator(planned).system(timed.composition, batch_size)
+        # The system holds its own; what others were made from is no part of it.
+        self._worker.networks.forget()
         # Once before: what is set up by the first query is no part of the others.
         system()
         _, peak = peak_of(system, device)
@@ -138,10 +140,12 @@ class Worker:
         workload, task = self._worker.evaluator(cells[0]), cells[0].task
         text = isinstance(task.spec, LanguageSpec)
         query = workload.query(Composition({"target": cells[0].target}, WeightedSum(target=1.0)))
-        work = Work(lengths=Counter({query.kept_tokens: 1}), rows=query.rows) if text else Work(images=1)
+        length = sum(query.shape().values()) if text else 0
+        work = Work(lengths=Counter({length: 1}), rows=query.rows) if text else Work(images=1)
         worker = self._worker
         return measure_trainings(
             worker.trained(cells),
+            cells[0].source,
             workload,
             work,
             not text,

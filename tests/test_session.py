@@ -14,6 +14,7 @@ import torch
 from prt_bench.api import Artifact, Composition, Model, Network, Vocabulary, WeightedSum
 from prt_bench.costs import CompositionMeter
 from prt_bench.data.examples import Examples
+from prt_bench.errors import CellError
 from prt_bench.image_evaluator import ImageEvaluator, ImageSystem
 from prt_bench.meters.queries import TextQuery
 from prt_bench.models import model_for
@@ -219,3 +220,154 @@ def test_networks_of_one_architecture_do_the_same_work(bench: Bench) -> None:
     assert bench.meter.shape(bench.model(SOURCE)) != bench.meter.shape(bench.model(TARGET))
     tuned = bench.model(SOURCE).tuned(Artifact("tuned", Path("tuned")))
     assert bench.meter.shape(bench.model(SOURCE)) == bench.meter.shape(tuned)
+
+
+class Priced:
+    """A query that takes as long on the clock of the tests as its composition has members."""
+
+    def __init__(self, milliseconds: float, breaks: bool) -> None:
+        self.milliseconds, self.breaks = milliseconds, breaks
+
+    def __call__(self) -> None:
+        if self.breaks:
+            raise ValueError("it does not fit")
+
+    def times(self, rounds: int) -> None:
+        return None
+
+
+class PricedWorkload:
+    """An evaluator whose systems cost 2 ms per member and query; the target's second time is 1 % slower."""
+
+    def __init__(self, inner: ImageEvaluator, breaking: tuple[str, ...] = ()) -> None:
+        self.inner, self.breaking, self.made = inner, breaking, Counter[str]()
+
+    def query(self, composition: Composition) -> Any:
+        return self.inner.query(composition)
+
+    def steps(self, *_: Any) -> Any:
+        raise AssertionError("nothing is trained")
+
+    def system(self, composition: Composition, batch_size: int) -> Priced:
+        members = " ".join(composition.members)
+        self.made[f"{members} {batch_size}"] += 1
+        again = members == "target" and self.made[f"{members} {batch_size}"] % 2 == 0
+        breaks = any(name in composition.members for name in self.breaking)
+        return Priced(2.0 * len(composition.members) * batch_size * (1.01 if again else 1.0), breaks)
+
+
+class Counted:
+    """An energy counter: 3 joules more at each look, or none."""
+
+    source = "the counter of the tests"
+
+    def __init__(self, moves: bool) -> None:
+        self.value, self.moves = 0.0, moves
+
+    def joules(self) -> float:
+        self.value += 3.0 if self.moves else 0.0
+        return self.value
+
+
+def priced(
+    bench: Bench, workload: PricedWorkload, monkeypatch: pytest.MonkeyPatch, counter: Counted | None = None
+) -> CostSession:
+    monkeypatch.setattr("prt_bench.session.stopwatch", lambda _: lambda system: system.milliseconds)
+    monkeypatch.setattr("prt_bench.session.energy.find_counter", lambda _: (counter, "" if counter else "none here"))
+    target = Composition({"target": bench.model(TARGET)}, WeightedSum(target=1.0))
+    pair = PairNames(source=SOURCE, target=TARGET)
+    arguments: Any = (workload, bench.networks, bench.meter, (1, 4), 30.0, quiet)
+    return measure_session("s", pair, target, three(bench), *arguments)
+
+
+def test_ratios_noise_and_speed_are_those_of_the_clock(
+    bench: Bench, evaluator: ImageEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = priced(bench, PricedWorkload(evaluator), monkeypatch)
+    for index, batch_size in enumerate((1, 4)):
+        rows = {label: entry.latency[index] for label, entry in found.compositions.items()}
+        assert {label: row.ratio_to_target for label, row in rows.items()} == {
+            "prt": (2.0, 2.0, 2.0), "mix": (2.0, 2.0, 2.0), "eft": (3.0, 3.0, 3.0),
+        }  # fmt: skip
+        assert rows["eft"].p50_ms == rows["eft"].p90_ms == 6.0 * batch_size
+        assert found.noise_interval[str(batch_size)] == pytest.approx((1.01, 1.01, 1.01))
+    assert found.target_flops
+    assert found.flops_per_second == pytest.approx(found.target_flops * 4 / 0.008)
+    assert (found.valid, found.reasons, found.skipped) == (True, [], [])
+
+
+def test_energy_is_told_per_query(bench: Bench, evaluator: ImageEvaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prt_bench.session.energy.measure", lambda *_: (8.0, 1, 5.0))
+    found = priced(bench, PricedWorkload(evaluator), monkeypatch, Counted(True))
+    assert [row.energy_joules for row in found.compositions["eft"].latency] == [8.0, 2.0]
+    assert found.energy_source == "the counter of the tests"
+
+
+def test_a_counter_that_stands_still_costs_nothing_but_the_energy(
+    bench: Bench, evaluator: ImageEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prt_bench.meters.energy import measure
+
+    monkeypatch.setattr("prt_bench.session.energy.measure", lambda run, counter: measure(run, counter, 0.0))
+    found = priced(bench, PricedWorkload(evaluator), monkeypatch, Counted(False))
+    assert {row.energy_joules for entry in found.compositions.values() for row in entry.latency} == {None}
+    assert "did not move" in found.energy_source
+    assert found.absent["compositions.*.latency.*.energy_joules"] == found.energy_source
+    assert found.compositions["eft"].latency[0].p50_ms == 6.0
+
+
+def test_what_cannot_run_is_left_out_by_name_and_costs_the_others_nothing(
+    bench: Bench, evaluator: ImageEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = priced(bench, PricedWorkload(evaluator, breaking=("tuned",)), monkeypatch)
+    assert found.compositions.keys() == {"prt", "mix"}
+    assert found.skipped == ["eft was not timed: ValueError: it does not fit"]
+    assert found.compositions["prt"].latency[1].ratio_to_target == (2.0, 2.0, 2.0)
+    with pytest.raises(ValueError, match="does not fit"):
+        priced(bench, PricedWorkload(evaluator, breaking=("target",)), monkeypatch)
+
+
+class Busy(WeightedSum):
+    """A sum that may do more."""
+
+
+def test_only_what_surely_does_the_same_work_shares_its_times(bench: Bench, evaluator: ImageEvaluator) -> None:
+    target, source, tuned = models(bench)
+    plain = timed("plain", Composition({"t": target, "s": source}, WeightedSum(t=1.0, s=1.0)))
+    busy = timed("busy", Composition({"t": target, "s": source}, Busy(t=1.0, s=1.0)))
+    small = {"t": target, "a": source, "b": source, "c": tuned, "d": target}
+    large = {"t": target, "a": tuned, "b": source, "c": source, "d": source}
+    sums = {"small": small, "large": large, "fewer": dict(list(large.items())[:3])}
+    entries = [timed(name, Composition(each, WeightedSum(t=1.0))) for name, each in sums.items()]
+    found = session(bench, evaluator, [plain, busy, *entries]).compositions
+    shared = {label: entry.timed_as for label, entry in found.items()}
+    assert shared == {"plain": "", "busy": "", "small": "", "large": "small", "fewer": ""}
+
+
+def test_a_request_that_does_not_fit_is_refused_before_it_is_timed(bench: Bench) -> None:
+    with pytest.raises(CellError, match="a request of 1025 tokens does not fit a context of 1024"):
+        TextSystem(text_models(bench), TextQuery(1020, 5), 1, bench.networks.text)
+
+
+def test_an_answer_of_one_token_has_no_time_per_further_token(bench: Bench) -> None:
+    system = TextSystem(text_models(bench), TextQuery(6, 1), 1, bench.networks.text)
+    system()
+    first, further, rate = system.times(1)
+    assert further is None
+    assert rate == pytest.approx(1000 / first)
+
+
+def test_keys_are_kept_of_what_is_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last token is answered and never read."""
+    composition = text_models(bench)
+    system = TextSystem(composition, TextQuery(6, 5), 1, bench.networks.text)
+    new_pasts, kept = system._lockstep.new_pasts, []
+
+    def watched() -> Any:
+        kept.append(new_pasts())
+        return kept[-1]
+
+    monkeypatch.setattr(system._lockstep, "new_pasts", watched)
+    system()
+    held = sum(past.nbytes for past in kept[-1].values())
+    assert held == bench.meter.measure(composition, TextQuery(6, 5))[2].kv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,8 +34,9 @@ def measured(bench: Bench, asked: list[Asked], **changes: Any) -> dict[str, Trai
     roles: dict[str, Examples] = bench.task.roles  # type: ignore[assignment]
     evaluator = ImageEvaluator(roles["validation"], roles["test"], "top1", bench.networks, bench.meter)
     how: dict[str, Any] = {"keeps_outputs": True, "most_together": 4, "speed": 1e11, "seconds": 0.6, **changes}
+    source = how.pop("source", bench.model(SOURCE))
     rows = measure_trainings(
-        asked, evaluator, Work(images=1), networks=bench.networks, meter=bench.meter, report=quiet, **how
+        asked, source, evaluator, Work(images=1), networks=bench.networks, meter=bench.meter, report=quiet, **how
     )
     return {f"{row.model} {' '.join(row.frozen)} {row.frozen_outputs}": row for row in rows}
 
@@ -56,7 +58,7 @@ def test_every_training_is_timed_against_tuning_the_source(bench: Bench, asked: 
         assert row.step_ms is not None
         assert row.batch_size == 4
         assert row.rounds >= 2
-        assert row.peak_memory_bytes is not None or "peak" in " ".join(row.reasons)
+        assert row.peak_memory_bytes or not Path("/proc/self/clear_refs").exists()
     assert rows[PLAIN].ratio == (1.0, 1.0, 1.0)
     assert rows[PLAIN].methods == ["tuned", "mixed"]
 
@@ -65,6 +67,20 @@ def test_without_plain_tuning_there_is_no_ratio_to_it(bench: Bench, asked: list[
     rows = measured(bench, [asked[1]])
     assert {row.ratio for row in rows.values()} == {None}
     assert all(row.step_ms for row in rows.values())
+    assert all("no method tunes the source alone" in " ".join(row.reasons) for row in rows.values())
+
+
+def test_the_source_is_the_reference_where_the_target_is_smaller(bench: Bench) -> None:
+    both = [Asked(Training(bench.model(name), {}, None, bench.recipe, 9), ("m",)) for name in (SOURCE, TARGET)]
+    rows = measured(bench, both, source=bench.model(TARGET))
+    assert rows[FULL].ratio == (1.0, 1.0, 1.0)
+    assert rows[PLAIN].ratio != (1.0, 1.0, 1.0)
+
+
+def test_where_the_speed_is_not_known_nothing_is_begun(bench: Bench, asked: list[Asked]) -> None:
+    rows = measured(bench, asked, speed=0.0)
+    assert {row.step_ms for row in rows.values()} == {None}
+    assert "is not known" in rows[PLAIN].reasons[0]
 
 
 def test_a_live_frozen_source_adds_its_pass_and_kept_outputs_add_none(bench: Bench, asked: list[Asked]) -> None:

@@ -96,19 +96,20 @@ def cost(
             )
             if path is None:
                 raise CellError(f"the session failed: {problem}")
-            session = read_session(path)
-            sizes = {} if as_json else _sizes(executor, str(plan.cells[0].path), reported_models(kind), show.progress)
-    finally:
-        executor.close()
-    if as_json:
-        typer.echo(json.dumps(session.model_dump(mode="json"), indent=1))
-    else:
+        session = read_session(path)
+        stderr.print(f"session: {path}", markup=False, highlight=False, soft_wrap=True)
+        if as_json:
+            typer.echo(json.dumps(session.model_dump(mode="json"), indent=1))
+            return
         console = Console()
         if not console.is_terminal:
             console.width = PLAIN_WIDTH
         print_session(session, console)
+        with Show(stderr) as show:
+            sizes = _sizes(executor, str(plan.cells[0].path), reported_models(kind), show.progress)
         print_reported(kind, sizes, console)
-    stderr.print(f"session: {path}", markup=False, highlight=False, soft_wrap=True)
+    finally:
+        executor.close()
 
 
 def _lengths(kind: str, prompt: int | None, output: int | None) -> dict[str, int] | None:

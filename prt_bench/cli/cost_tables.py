@@ -81,7 +81,7 @@ def _per_query(session: CostSession) -> RichTable:
         ("GFLOPs", *(("causal",) if text else ()), "× target", "params"),
         ("weights", *(("keys, values",) if text else ()), f"peak at {_peak_batch(session)}"),
     )
-    alone = _alone(session)
+    alone = session.target_flops
     for label, entry in session.compositions.items():
         flops, memory = entry.flops, entry.memory
         table.add_row(
@@ -113,18 +113,13 @@ def _agreement(session: CostSession) -> str:
     """How far closed forms and counts are apart."""
     apart = []
     for label, entry in session.compositions.items():
-        if entry.flops.analytic is None or entry.flops.counted is None:
+        if entry.flops.uncounted_ops:
+            return f"no number for {label}: no formula for {', '.join(entry.flops.uncounted_ops)}"
+        if entry.flops.analytic is None or not entry.flops.counted:
             return f"no closed form of {label}"
         apart.append(abs(entry.flops.analytic / entry.flops.counted - 1))
     most = max(apart, default=0.0)
     return "closed form and count are equal" if not most else f"closed form and count differ by {most:.2g} at most"
-
-
-def _alone(session: CostSession) -> int:
-    """FLOPs of the target and nothing else; 0 where no method is that."""
-    found = session.compositions.values()
-    alike = [entry.flops.total or 0 for entry in found if list(entry.members.values()) == [session.pair.target]]
-    return min(alike, default=0)
 
 
 def _times(session: CostSession) -> RichTable:
@@ -135,7 +130,7 @@ def _times(session: CostSession) -> RichTable:
         ("batch", "p50 ms", "p90 ms", "× target", "[95 %]", "by FLOPs", "rounds"),
         (*(("first token ms", "per token ms", "tokens/s") if text else ()), *(("J",) if energy else ())),
     )
-    alone = _alone(session)
+    alone = session.target_flops
     for label, entry in session.compositions.items():
         for row in entry.latency:
             ratio = entry.flops.total / alone if entry.flops.total and alone else None

@@ -101,7 +101,7 @@ class CausalFamily(Family):
             # Drawn below: the library takes half a minute to draw a billion numbers.
             with place, no_init_weights() if weights == "random" else nullcontext():
                 built: Any = AutoModelForCausalLM
-                dtype = _dtype(card, places.device if weights == "meta" else "cpu")
+                dtype = _dtype(card, places.device)
                 model = built.from_config(config, attn_implementation="sdpa", dtype=dtype)
             if weights == "random":
                 model.tie_weights()

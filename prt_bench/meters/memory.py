@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 import psutil
 
-__all__ = ["Peak", "peak_of", "resident"]
+__all__ = ["Peak", "held_on", "peak_of", "resident"]
 
 PROC = Path("/proc/self")
 Result = TypeVar("Result")
@@ -38,6 +38,15 @@ class Peak:
 def resident() -> int:
     """Bytes of this process that are in main memory now (VmRSS)."""
     return int(psutil.Process().memory_info().rss)
+
+
+def held_on(device: str) -> int:
+    """Bytes that are held now: by this process on a CPU, by its tensors on a GPU."""
+    if not device.startswith("cuda"):
+        return resident()
+    import torch
+
+    return int(torch.cuda.memory_allocated(device))
 
 
 def peak_of(run: Callable[[], Result], device: str, proc: Path = PROC) -> tuple[Result, Peak]:

@@ -93,7 +93,8 @@ class TextQuery:
 
     @property
     def kept_tokens(self) -> int:
-        return self.prompt_tokens + self.output_tokens
+        # The last token is answered and not read.
+        return self.prompt_tokens + self.output_tokens - 1
 
     def shape(self) -> dict[str, Any]:
         return {"prompt_tokens": self.prompt_tokens, "output_tokens": self.output_tokens}

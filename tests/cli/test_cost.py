@@ -49,7 +49,9 @@ def test_all_of_it_is_measured(measured: tuple[CostSession, str]) -> None:
         assert [row.batch_size for row in entry.latency] == [1]
         memory = entry.memory
         assert memory.before is not None
-        assert memory.peak is None or memory.peak > memory.before > memory.weights
+        if Path("/proc/self/clear_refs").exists():
+            assert memory.peak is not None
+            assert memory.peak > memory.before > memory.weights
     eft, prt, alone = (session.compositions[name] for name in ("eft", "prt", "zero-shot"))
     assert eft.memory.weights > prt.memory.weights > alone.memory.weights
     trained = {(row.model, row.frozen_outputs): row for row in session.training}

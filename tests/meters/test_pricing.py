@@ -139,7 +139,7 @@ def test_a_request_is_the_count_of_decoding_with_kept_keys_and_values(
 
 def test_a_query_says_what_it_is() -> None:
     query = TextQuery(24, 4)
-    assert (query.unit, query.rows, query.kept_tokens) == ("request", 4, 28)
+    assert (query.unit, query.rows, query.kept_tokens) == ("request", 4, 27)
     assert query.shape() == {"prompt_tokens": 24, "output_tokens": 4}
     unknown = TextQuery(24, 4).flops(Price(uncounted=("aten.strange",)))
     assert (unknown.total, unknown.prefill, unknown.per_token) == (None, None, None)
