@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import random
 import re
@@ -113,7 +114,8 @@ def _task(spec: LanguageSpec, name: str, splits: Mapping[str, Any]) -> Any:
         )
     data = datasets.DatasetDict(splits)
     given = {
-        **(benchmark.definition or {}),
+        # Copied: lm-eval writes into nested values, and a task is keyed by them.
+        **copy.deepcopy(benchmark.definition or {}),
         "task": name,
         "custom_dataset": lambda **_: data,
         "num_fewshot": benchmark.shots,

@@ -136,6 +136,17 @@ def test_a_definition_that_lm_eval_cannot_use_is_refused_in_one_line(registry: R
         build_tasks(spec.model_copy(update={"benchmark": benchmark}), documents, False)
 
 
+def test_building_changes_nothing_of_what_a_task_is_keyed_by(registry: Registry) -> None:
+    """lm-eval writes its defaults into a definition's nested values."""
+    spec = task_spec("nano-formats", registry)
+    assert isinstance(spec, LanguageSpec)
+    before = spec.prompting
+    documents = load_roles(spec, TextPlaces("nano-formats", Path(), None, Store(Path()))).roles["test"]
+    assert isinstance(documents, Documents)
+    assert build_tasks(spec, documents, False)
+    assert spec.prompting == before
+
+
 def test_another_version_of_lm_evals_task_is_refused(registry: Registry, tmp_path: Path) -> None:
     documents = stand_in("arc-easy", registry, tmp_path)
     own = spec_of("arc-easy", registry).benchmark.version
