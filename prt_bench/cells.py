@@ -139,9 +139,8 @@ class CellWorker:
         write_atomically(predictions, scores.predictions)
         latency, absent = copied_latency(planned.method.label, session)
         per_query = self._per_query(composition, evaluator, latency)
-        absent |= absent_costs(verbs.once, verbs.per_upgrade, per_query, str(self.networks.device)) | dict(
-            scores.absent
-        )
+        absent |= absent_costs(verbs.once, verbs.per_upgrade, per_query, str(self.networks.device))
+        absent |= dict(scores.absent)
         networks = {model.card.alias: self.networks.get(model) for model in (planned.source, planned.target)}
         origin = provenance(self.plan, planned, networks, started)
         record = Record(

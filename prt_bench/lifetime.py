@@ -17,6 +17,7 @@ from scipy.special import stdtrit
 
 from prt_bench.errors import RequestError
 from prt_bench.records import PairNames, Params
+from prt_bench.stats import Z95
 
 __all__ = [
     "DRAWS",
@@ -46,7 +47,6 @@ __all__ = [
 
 DRAWS = 2000
 """Of every uncertain amount, for the intervals of what is computed from it."""
-Z95 = 1.959963984540054
 TAIL = 0.025
 TIE = 1e-9
 """Scores are sums of fractions: a difference below this is rounding."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prt_bench.board.table import Row, Table, find_records, tables
+from prt_bench.board.table import ROLE_ORDER, Row, Table, find_records, tables
 from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.lifetime import (
     Amount,
@@ -30,7 +30,6 @@ from prt_bench.records import CostTerm, LatencyRow, PairNames, Record
 __all__ = ["read_ledger"]
 
 SEED = 0
-ORDER = {"floor": 0, "method": 1, "reference": 2}
 Key = tuple[str, str]
 """A method and its parameters."""
 
@@ -175,7 +174,7 @@ class _Reader:
             batch_size=self.batch_size,
             hardware=hardware,
             placements=placements,
-            lines=tuple(sorted(lines.values(), key=lambda line: (ORDER[line.role], line.score, line.label))),
+            lines=tuple(sorted(lines.values(), key=lambda line: (ROLE_ORDER[line.role], line.score, line.label))),
             reference=max((lines[key] for key in references), key=lambda line: line.score),
             left_out=left_out,
             notes=tuple(self.notes),

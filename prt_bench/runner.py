@@ -16,7 +16,7 @@ from prt_bench.provenance import failed_record, write_record
 from prt_bench.records import Failure, Record
 from prt_bench.requests import RunRequest
 from prt_bench.session_plan import SessionPlan
-from prt_bench.session_runner import take_session
+from prt_bench.session_runner import SessionWatcher, take_session
 
 __all__ = ["Outcome", "RunOptions", "Watcher", "foresee", "open_worker", "run_plan"]
 
@@ -29,16 +29,12 @@ def open_worker(request: RunRequest, report: Progress) -> Any:
     return Worker(request, report)
 
 
-class Watcher(Protocol):
+class Watcher(SessionWatcher, Protocol):
     """Whoever shows people how a run goes."""
-
-    def progress(self, title: str, done: int, total: int) -> None: ...
 
     def started(self, planned: PlannedCell, number: int, count: int) -> None: ...
 
     def finished(self, planned: PlannedCell, record: Record) -> None: ...
-
-    def warn(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)

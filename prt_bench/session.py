@@ -223,7 +223,7 @@ class _Timing:
         return fitting
 
     def _pass(self, compositions: Mapping[str, Composition], batch_size: int) -> float:
-        """Seconds of a pass of all; where it is short, of a second one, as the first sets things up.
+        """Seconds of a second pass of all: the first sets things up.
 
         What cannot run is dropped, with the reason; the target alone must.
         """
@@ -239,9 +239,6 @@ class _Timing:
                     raise
                 systems.pop(name, None)
                 self.dropped[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return self._once(systems)
-
-    def _once(self, systems: Mapping[str, System]) -> float:
         began = time.monotonic()
         for system in systems.values():
             system()

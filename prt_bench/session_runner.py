@@ -122,11 +122,8 @@ def _with_peaks(
         late = f"no time was left for it (--max-seconds {plan.seconds:g})"
         found[work] = (None, None, late)
         if left > 0:
-            executor = fresh()
-            caller = _Caller(executor, watcher, left + LOADING_SECONDS, None)
-            answer, problem = caller.ask("peak", str(planned.path), batch_size, scratch)
-            executor.close()
-            found[work] = answer or (None, None, _in_time(problem))
+            answer, problem = _in_own_process(fresh, watcher, left, "peak", str(planned.path), batch_size, scratch)
+            found[work] = answer or (None, None, problem)
     return _filled(session, found, batch_size)
 
 
@@ -140,19 +137,25 @@ def _with_training(
 ) -> CostSession:
     """The session with steps of all that the methods train, in the time that is left."""
     left = max(0.0, end - time.monotonic())
-    executor = fresh()
-    caller = _Caller(executor, watcher, left + LOADING_SECONDS, None)
-    rows, problem = caller.ask("trainings", paths, plan.batch_sizes, session.flops_per_second or 0.0, left)
-    executor.close()
+    arguments = (paths, plan.batch_sizes, session.flops_per_second or 0.0, left)
+    rows, problem = _in_own_process(fresh, watcher, left, "trainings", *arguments)
     if rows is None:
-        return session.model_copy(update={"absent": {**session.absent, "training": _in_time(problem)}})
+        return session.model_copy(update={"absent": {**session.absent, "training": problem}})
     reasons = {path: why for path, why in session.absent.items() if path != "training"}
     return session.model_copy(update={"training": rows, "absent": reasons})
 
 
-def _in_time(problem: str) -> str:
-    """The executor names the option that limits cells; here another one did."""
-    return problem.replace("--cell-timeout", "--max-seconds")
+def _in_own_process(
+    fresh: Callable[[], LocalExecutor], watcher: SessionWatcher, left: float, name: str, *arguments: Any
+) -> tuple[Any, str]:
+    """What a worker answers that does nothing else, and what went wrong."""
+    executor = fresh()
+    try:
+        found, problem = _Caller(executor, watcher, left + LOADING_SECONDS, None).ask(name, *arguments)
+    finally:
+        executor.close()
+    # The executor names the option that limits cells; here another one did.
+    return found, problem.replace("--cell-timeout", "--max-seconds")
 
 
 def _work(session: CostSession, label: str) -> str:

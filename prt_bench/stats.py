@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Difference", "bootstrap_interval", "paired_difference", "wilson_interval"]
+__all__ = ["Z95", "Difference", "bootstrap_interval", "paired_difference", "wilson_interval"]
 
 RESAMPLES = 2000
 Z95 = 1.959963984540054

@@ -244,7 +244,6 @@ class LiveTools(Toolbox):
         rule: Rule | None,
         recipe: Recipe,
     ) -> None:
-
         from prt_bench.networks import tunable
 
         examples = view_of(view).examples()

@@ -41,6 +41,21 @@ class Asked:
     training: Training
     methods: tuple[str, ...]
 
+    def row(self, live: bool, **values: object) -> TrainingRow:
+        """What is known of it; values that are not given are null."""
+        empty = dict.fromkeys(("batch_size", "flops", "step_ms", "ratio", "peak_memory_bytes"))
+        kept = "live" if live else "computed once"
+        return TrainingRow.model_validate(
+            {
+                "model": self.training.model.card.alias,
+                "frozen": [model.name for model in self.training.frozen.values()],
+                "frozen_outputs": kept if self.training.frozen else "none",
+                "methods": list(self.methods),
+                **empty,
+                **values,
+            }
+        )
+
 
 @dataclass(frozen=True)
 class _Variant:
@@ -59,21 +74,6 @@ class _Variant:
     def shared(self) -> Shared:
         training = self.asked.training
         return shared_outputs([training.model, *training.frozen.values()])
-
-    def row(self, **values: object) -> TrainingRow:
-        training = self.asked.training
-        kept = "live" if self.live else "computed once"
-        empty = dict.fromkeys(("batch_size", "flops", "step_ms", "ratio", "peak_memory_bytes"))
-        return TrainingRow.model_validate(
-            {
-                "model": training.model.card.alias,
-                "frozen": [model.name for model in training.frozen.values()],
-                "frozen_outputs": kept if training.frozen else "none",
-                "methods": list(self.asked.methods),
-                **empty,
-                **values,
-            }
-        )
 
 
 def measure_trainings(
@@ -104,20 +104,20 @@ def measure_trainings(
             ways = (True, False) if entry.training.frozen and keeps_outputs else (True,)
             variants += [_Variant(entry, entry.training.tuning, live) for live in ways]
         else:
-            rows.append(_Variant(entry, _NO_RECIPE, True).row(reasons=["others did the tuning"]))
+            rows.append(entry.row(True, reasons=["others did the tuning"]))
     prices = {id(variant): _price(variant, meter, work) for variant in variants}
     fitting, refused = _fitting(variants, networks, meter)
     fitting, late = _in_time(fitting, prices, speed, seconds)
-    rows += [variant.row(flops=prices[id(variant)], reasons=[reason]) for variant, reason in refused + late]
+    rows += [
+        variant.asked.row(variant.live, flops=prices[id(variant)], reasons=[reason])
+        for variant, reason in refused + late
+    ]
     if not fitting:
         return rows
     batch_size = _batch_size([prices[id(variant)] or 0 for variant in fitting], most_together, speed, seconds)
     networks.forget()
     timed = _timed(fitting, source, workload, networks, batch_size, seconds, report)
     return [timed[id(variant)].model_copy(update={"flops": prices[id(variant)]}) for variant in fitting] + rows
-
-
-_NO_RECIPE = Recipe(steps=0, batch_size=1, learning_rate=1.0, warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
 
 
 def _price(variant: _Variant, meter: CompositionMeter, work: Work) -> int | None:
@@ -134,9 +134,7 @@ def _fitting(
     """Those whose networks learn beside each other in the memory that is free, the smallest first, and the others."""
     free = _free(networks) * SPARE
     fitting, refused, taken = [], [], set[str]()
-    # What is tuned alone comes before what is tuned through others: the first is what ratios are to.
-    order = {id(variant): _size(variant, meter) for variant in variants}
-    for variant in sorted(variants, key=lambda variant: order[id(variant)]):
+    for variant in sorted(variants, key=lambda variant: _size(variant, meter)):
         needed = BYTES_PER_PARAMETER * meter.parameters(variant.asked.training.model)
         if variant.key in taken or needed <= free:
             free -= 0 if variant.key in taken else needed
@@ -235,7 +233,8 @@ def _timed(
     for variant in variants:
         rounds = timings.rounds[str(id(variant))]
         peak, reason = peaks[id(variant)]
-        found[id(variant)] = variant.row(
+        found[id(variant)] = variant.asked.row(
+            variant.live,
             batch_size=batch_size,
             step_ms=percentile(rounds, 50),
             ratio=ratio_interval(rounds, timings.rounds[reference]) if plain else None,

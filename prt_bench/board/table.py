@@ -16,8 +16,9 @@ from prt_bench.files import digest
 from prt_bench.records import CostTerm, LatencyRow, PairNames, PerQuery, Record, read_record
 from prt_bench.stats import Difference, bootstrap_interval, paired_difference
 
-__all__ = ["Filed", "Row", "Table", "find_records", "tables"]
+__all__ = ["ROLE_ORDER", "Filed", "Row", "Table", "find_records", "tables"]
 
+ROLE_ORDER = {"floor": 0, "method": 1, "reference": 2}
 HEADLINE_BATCH, HEADLINE_PLACEMENT = 1, "one after another"
 
 
@@ -129,7 +130,6 @@ def _table(group: Sequence[Filed]) -> Table:
     for key, row in rows.items():
         row.is_best_floor = key == best
         row.difference, row.difference_absent = _difference(answers, key, best)
-    order = {"floor": 0, "method": 1, "reference": 2}
     return Table(
         pair=first.cell.pair,
         task=first.cell.task,
@@ -142,7 +142,7 @@ def _table(group: Sequence[Filed]) -> Table:
         embedded=any(model.embedded for model in first.provenance.models.values()),
         contamination=first.provenance.task.contamination,
         hardware=sorted({entry.record.environment.hardware for entry in group}),
-        rows=sorted(rows.values(), key=lambda row: (order[row.role], row.score)),
+        rows=sorted(rows.values(), key=lambda row: (ROLE_ORDER[row.role], row.score)),
         best_floor=floors[best].title if best else None,
     )
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from prt_bench.cli.cost_tables import print_reported, print_session, reported_models
 from prt_bench.cli.progress import Show
+from prt_bench.cli.selection import request_of
 from prt_bench.cli.settings import Settings
 from prt_bench.environment import now
 from prt_bench.errors import CellError, RequestError
@@ -20,7 +21,6 @@ from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
 from prt_bench.models import parse_pair
 from prt_bench.plan import make_plan
 from prt_bench.registry import Registry
-from prt_bench.requests import RunRequest
 from prt_bench.runner import open_worker
 from prt_bench.session_plan import SessionPlan
 from prt_bench.session_records import read_session
@@ -65,20 +65,9 @@ def cost(
     registry = Registry(settings.plugins)
     card = registry.card(parse_pair(pair, registry).target)
     kind = registry.family(card).reads
-    request = RunRequest(
-        pairs=(pair,),
-        tasks=(SHAPE_TASKS[kind],),
-        methods=tuple(method or ()),
-        seeds=1,
-        out=settings.out,
-        store=settings.store,
-        offline=settings.offline,
-        plugins=settings.plugins,
-        weights_dir=settings.weights_dir,
-        device=settings.device,
-        weights=weights.value,
-        lengths=_lengths(kind, prompt_tokens, output_tokens),
-        words=settings.words,
+    lengths = _lengths(kind, prompt_tokens, output_tokens)
+    request = request_of(
+        settings, [pair], None, [SHAPE_TASKS[kind]], method, None, seeds=1, weights=weights.value, lengths=lengths
     )
     stderr = Console(stderr=True)
     executor = LocalExecutor(partial(open_worker, request))
