@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from prt_bench.api import Composition, Model
 from prt_bench.feeds import Step
 from prt_bench.meters.queries import Query
-from prt_bench.records import Metric
+from prt_bench.records import Metric, ReliabilityBin
 from prt_bench.session import System
 
 __all__ = ["Evaluator", "Scores", "Validated"]
@@ -22,8 +22,8 @@ class Validated:
     value: float
     """The higher the better: what trials are chosen by."""
     metrics: dict[str, Metric]
-    seen: Any = None
-    """What the evaluator that made it needs again for the test."""
+    temperature: float | None = None
+    """By which logits are divided so that validation's likelihood is best; None for text."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ class Scores:
     nll: float | None = None
     nll_calibrated: float | None = None
     ece: float | None = None
+    temperature: float | None = None
+    """Validation's, which `nll_calibrated` stands on."""
+    reliability: list[ReliabilityBin] | None = None
+    """What `ece` is computed from."""
+    per_class: dict[str, tuple[int, int]] | None = None
+    """Class label → right answers and items, of the classes that the test has."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Dotted path in a record → why there is no value."""
     notes: Mapping[str, int] = field(default_factory=dict)
@@ -63,8 +69,9 @@ class Evaluator(Protocol):
     def validate(self, composition: Composition) -> Validated:
         """How it does on the validation role."""
 
-    def reading(self, composition: Composition) -> int | None:
-        """FLOPs of validating it; None where an operation has no formula."""
+    def reading(self, compositions: Sequence[Composition]) -> int | None:
+        """FLOPs of validating all of these, what is known from one used for the next; None where an operation has no
+        formula."""
 
     def test(self, composition: Composition, validated: Validated) -> Scores:
         """How it does on the test role."""

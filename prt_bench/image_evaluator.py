@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -77,22 +77,37 @@ class ImageEvaluator:
 
     def validate(self, composition: Composition) -> Validated:
         logits = self._logits(composition, self._validation)
-        metrics = quality.metrics(logits, self._validation.labels, "validation")
-        return Validated(metrics[self._primary].value, metrics, logits)
+        labels = self._validation.labels
+        metrics = quality.metrics(logits, labels, "validation")
+        return Validated(metrics[self._primary].value, metrics, quality.calibration_temperature(logits, labels))
 
-    def reading(self, composition: Composition) -> int | None:
-        flops = self._meter.measure(composition, self.query(composition))[0].total
-        return None if flops is None else flops * len(self._validation)
+    def reading(self, compositions: Sequence[Composition]) -> int | None:
+        # Outputs are kept per network: another strength is arithmetic.
+        networks: dict[str, int] = {}
+        rules = 0
+        for composition in compositions:
+            flops = self._meter.measure(composition, self.query(composition))[0]
+            if flops.total is None:
+                return None
+            rules += flops.rule
+            networks |= {model.key: flops.by_member[name] or 0 for name, model in composition.members.items()}
+        return (sum(networks.values()) + rules) * len(self._validation)
 
     def test(self, composition: Composition, validated: Validated) -> Scores:
         logits, labels = self._logits(composition, self._test), self._test.labels
-        temperature = quality.calibration_temperature(validated.seen, self._validation.labels)
+        temperature = validated.temperature
+        assert temperature is not None
+        bins = quality.reliability(logits, labels)
+        names = next(iter(composition.members.values())).space.labels
         return Scores(
             metrics=quality.metrics(logits, labels, "test"),
             predictions=_predictions(self._test, logits),
             nll=quality.negative_log_likelihood(logits, labels),
             nll_calibrated=quality.negative_log_likelihood(logits / temperature, labels),
-            ece=quality.expected_calibration_error(logits, labels),
+            ece=quality.expected_calibration_error(bins),
+            temperature=temperature,
+            reliability=bins,
+            per_class={names[label]: counts for label, counts in quality.per_class(logits, labels).items()},
         )
 
     def _logits(self, composition: Composition, examples: Examples) -> Logits:

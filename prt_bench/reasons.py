@@ -12,7 +12,7 @@ __all__ = ["ALWAYS_ABSENT", "absent_costs", "copied_latency"]
 ALWAYS_ABSENT = {
     "error": "the cell holds",
     **{f"cost.per_query.memory.{name}": ABSENT["peak"] for name in PEAK_FIELDS},
-    "quality.components": "the split into gains is a later version's",
+    "quality.components": "the split into gains takes other cells: it is in `prt-bench results` and on the page",
 }
 NO_TRAINING = "nothing was trained here"
 OTHERS = "others did the tuning, and have not published it"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prt_bench.errors import RequestError
 from prt_bench.files import first_problem
+from prt_bench.plausible import refuse_impossible
 
 __all__ = [
     "FLOP_CONVENTION",
@@ -39,8 +40,10 @@ __all__ = [
     "Provenance",
     "Quality",
     "Record",
+    "ReliabilityBin",
     "Strict",
     "TaskProvenance",
+    "TuningTrial",
     "VocabularyCard",
     "read_as",
     "read_record",
@@ -148,6 +151,12 @@ class Cell(Strict):
     recipe_name: str = ""
     """What that recipe is called."""
     limit: int | None = None
+    stands_for: Literal["", "untuned target", "untuned ensemble", "plain ensemble", "tuned target"] = ""
+    """What others are compared with, where the cell is that and nothing of it was changed."""
+    strengths: Literal["constants", "source", "target"] = "constants"
+    """Where parameters were chosen: not at all, on the source's validation data, or on the target's."""
+    tuned_on: str = ""
+    """The task that was tuned on, where another one is tested: what tuning makes a model forget."""
 
 
 class Metric(Strict):
@@ -157,6 +166,30 @@ class Metric(Strict):
     ci95: tuple[float, float] | None
     n: int
     split: str
+
+
+class TuningTrial(Strict):
+    """One way to do a cell, and what validation says of it."""
+
+    params: Params
+    """Of the method, and the factors that were drawn on the recipe."""
+    value: float
+    """The primary metric on `view`, or what stands for it there."""
+    view: str
+    """Whose validation data: `validation` is the target's, `source validation` the source's."""
+    chosen: bool = False
+    train_flops: int | None = None
+    """Of this trial alone, the reading of validation data included."""
+
+
+class ReliabilityBin(Strict):
+    """Test answers of about the same confidence."""
+
+    n: int = Field(ge=1)
+    confidence: float
+    """Mean probability of the answers given."""
+    accuracy: float
+    """How many of them are right."""
 
 
 class Quality(Strict):
@@ -172,7 +205,13 @@ class Quality(Strict):
     counts: dict[str, int] = Field(default_factory=dict)
     """Of text: requests, those that did not fit the context, and tokens read and written over all of them."""
     validation: dict[str, Metric] | None = None
-    tuning: list[dict[str, Any]] = Field(default_factory=list)
+    tuning: list[TuningTrial] = Field(default_factory=list)
+    temperature: float | None = None
+    """By which logits are divided for `nll_calibrated`: the best on validation data."""
+    reliability: list[ReliabilityBin] | None = None
+    """What `ece` is computed from: bins of equal width that hold answers, by rising confidence."""
+    per_class: dict[str, tuple[int, int]] | None = None
+    """Class → right answers and items: its recall."""
     components: dict[str, float] | None = None
 
 
@@ -364,8 +403,11 @@ class Record(Strict):
 
 
 def read_record(path: Path) -> Record:
-    """Read one record; RequestError names the file and the key where it does not hold to the schema."""
-    return read_as(path, Record)
+    """Read one record; RequestError names the file and the key where it does not hold to the schema, or where its
+    numbers cannot all be true."""
+    record = read_as(path, Record)
+    refuse_impossible(record, path)
+    return record
 
 
 Schema = TypeVar("Schema", bound=Strict)

@@ -45,6 +45,9 @@ ABSENT = {
     "quality.nll": "text is scored by the metrics of its benchmark; the likelihood of answers is under validation",
     "quality.nll_calibrated": "text is scored by the metrics of its benchmark",
     "quality.ece": "text is scored by the metrics of its benchmark",
+    "quality.temperature": "text is scored by the metrics of its benchmark: no likelihood is calibrated",
+    "quality.reliability": "text is scored by the metrics of its benchmark",
+    "quality.per_class": "text has no classes",
 }
 
 
@@ -114,13 +117,18 @@ class TextEvaluator:
         }
         return Validated(likelihood, metrics)
 
-    def reading(self, composition: Composition) -> int | None:
-        entries = self._encoded(composition)
-        work = Work(
-            lengths=Counter(len(entry.ids) for entry in entries), rows=sum(len(entry.rows) for entry in entries)
-        )
-        prices = [self._meter.price(model).of(work) for model in composition.members.values()]
-        return None if any(price is None for price in prices) else sum(price or 0 for price in prices)
+    def reading(self, compositions: Sequence[Composition]) -> int | None:
+        prices: list[int | None] = []
+        for composition in compositions:
+            entries = self._encoded(composition)
+            work = Work(
+                lengths=Counter(len(entry.ids) for entry in entries), rows=sum(len(entry.rows) for entry in entries)
+            )
+            # A network that is two members reads once.
+            networks = {model.key: model for model in composition.members.values()}
+            prices += [self._meter.price(model).of(work) for model in networks.values()]
+        known = [price for price in prices if price is not None]
+        return sum(known) if len(known) == len(prices) else None
 
     def test(self, composition: Composition, validated: Validated) -> Scores:
         from lm_eval.evaluator import evaluate

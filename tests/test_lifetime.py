@@ -43,6 +43,7 @@ from prt_bench.records import (
     Cost,
     CostTerm,
     Environment,
+    Failure,
     Flops,
     LatencyRow,
     Memory,
@@ -103,9 +104,11 @@ def put_record(
         cell=Cell(
             id=name, pair=PairNames(source=pair[0], target=pair[1]), task=task, method=method, role=role, title=title,
             seed=seed, params=params or {}, track=track, recipe={"b": {"name": recipe}}, recipe_name=recipe,
+            limit=N if partial else None,
         ),
         status=status,
-        quality=Quality(
+        error=None if status == "ok" else Failure(type="CellError", message="no", where="fit"),
+        quality=None if status != "ok" else Quality(
             primary="top1", metrics={"top1": Metric(value=right / N, ci95=None, n=N, split="test")}, nll=None,
             nll_calibrated=None, ece=None, predictions=f"{name}.predictions.csv",
         ),
@@ -115,8 +118,11 @@ def put_record(
             per_query=PerQuery(
                 unit="image",
                 shape={},
-                flops=Flops(total=query, by_member={}, calls={}, rule=0, rule_elementwise=0),
-                params=ParameterCount(total=1, by_member={}),
+                flops=Flops(
+                    total=query, by_member={"target": query}, calls={"target": 1.0}, rule=0, rule_elementwise=0,
+                    uncounted_ops=[] if query is not None else ["aten.mystery"],
+                ),
+                params=ParameterCount(total=1, by_member={"target": 1}),
                 memory=Memory(weights=1),
                 latency=[latency()] if rows is None else rows or None,
             ),
@@ -132,7 +138,8 @@ def put_record(
                 for alias in pair
             },
             task=TaskProvenance(version=version, data_sha256="d" * 64, split_sha256="s", template_sha256="t"),
-            method_source_sha256="m", git=None, packages={}, request="", started="", finished=finished,
+            method_source_sha256="m", git=None, packages={}, request="",
+            started="2026-01-01T00:00:00Z", finished=finished,
         ),
         partial=partial,
         artifacts=[Artifacts(verb="fit", key=fitted, log=[])] if fitted else [],

@@ -49,6 +49,7 @@ PER_QUERY = {
     "memory": {"weights": 20},
     "latency": None,
 }
+MODEL = {"revision": None, "sha256": None, "head_sha256": None, "preprocessing_sha256": None}
 RECORD: dict[str, Any] = {
     "schema_version": SCHEMA_VERSION,
     "cell": CELL,
@@ -60,7 +61,7 @@ RECORD: dict[str, Any] = {
         "memory_bytes": 1, "system": "s", "python": "3",
     },
     "provenance": {
-        "models": {},
+        "models": dict.fromkeys(("old", "new"), MODEL),
         "task": {"version": "1", "data_sha256": "d", "split_sha256": "s", "template_sha256": "t"},
         "method_source_sha256": "m",
         "git": None,
@@ -195,7 +196,9 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_failed_record_has_no_score(tmp_path: Path) -> None:
-    assert read_record(written(tmp_path, {**RECORD, "status": "failed", "quality": None})).score is None
+    error = {"type": "CellError", "message": "no", "where": "fit"}
+    failed = {**RECORD, "status": "failed", "quality": None, "cost": None, "error": error}
+    assert read_record(written(tmp_path, failed)).score is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,134 @@
+"""The predictions file beside a record: what each item adds to the score. The record must follow from it."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prt_bench.errors import RequestError
+from prt_bench.plausible import EXACT
+from prt_bench.records import Quality, Record
+
+__all__ = ["Answers", "read_answers"]
+
+SIX_DIGITS = 6e-6
+"""How far a number may be, relatively, from what the file holds of it."""
+LONGEST_FIELD = 2**31 - 1
+Columns = Mapping[str, tuple[str, ...]]
+Floats = NDArray[np.float64]
+Problem = tuple[str, str]
+"""Dotted path in the record, and why its value does not follow."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A method's answers to the N test items."""
+
+    file: Path
+    """That holds them."""
+    items: list[str]
+    values: Floats
+    """(N,): what each item adds to the score, which is their mean."""
+    given: list[str] | None
+    """The class that each image was given; None for text."""
+
+
+def read_answers(record: Record, path: Path) -> Answers:
+    """The answers that a record with scores stands on; `path` is the record's own.
+
+    Raises:
+        RequestError: the file beside it holds no predictions, or the record's numbers do not follow from them.
+    """
+    quality = record.quality
+    assert quality is not None
+    file = path.parent / quality.predictions
+    try:
+        columns = _columns(file)
+        items = list(columns["id"])
+        if "score" in columns:
+            values, given, problems = _floats(columns["score"]), None, _text(columns, quality)
+        else:
+            values, problems = _images(columns, quality)
+            given = list(columns["prediction"])
+        n = quality.metrics[quality.primary].n
+        if len(items) != n:
+            raise RequestError(f"{file}: holds {len(items)} answers, its record {path} says {n}")
+        if len(set(items)) < n:
+            twice = next(item for place, item in enumerate(items) if item in items[:place])
+            raise RequestError(f"{file}: holds the item {twice!r} more than once; its record is {path}")
+        for where, what in problems:
+            raise RequestError(f"{path}: {where}: {what} in {file}; one of them was changed")
+    except (OSError, KeyError, ValueError, OverflowError, csv.Error) as error:
+        raise RequestError(f"{file}: not a predictions file ({error}); its record is {path}") from None
+    return Answers(file, items, values, given)
+
+
+def _columns(file: Path) -> Columns:
+    # Many samples of one program are long.
+    csv.field_size_limit(LONGEST_FIELD)
+    with file.open(encoding="utf-8", newline="") as opened:
+        head, *rows = list(csv.reader(opened)) or [[]]
+    if not rows:
+        # No answers of either kind: how many there must be, the record says.
+        return {"id": (), "score": ()}
+    return dict(zip(head, zip(*rows, strict=True), strict=True))
+
+
+def _floats(column: tuple[str, ...]) -> Floats:
+    found = np.array(column, dtype=np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError("a value is no finite number")
+    return found
+
+
+def _text(columns: Columns, quality: Quality) -> Iterator[Problem]:
+    means = {f"quality.metrics.{quality.primary}.value": (columns["score"], quality.metrics[quality.primary])}
+    # Where a metric counts several parts of an item, its mean over items is another number.
+    means |= {
+        f"quality.metrics.{name}.value": (columns[name], metric)
+        for name, metric in quality.metrics.items()
+        if metric.n == len(columns["id"]) and name != quality.primary
+    }
+    for where, (column, metric) in means.items():
+        yield from _rounded(metric.value, _floats(column), where)
+    if columns[quality.primary] != columns["score"]:
+        yield "quality.primary", f"{quality.primary!r} is not the score"
+
+
+def _images(columns: Columns, quality: Quality) -> tuple[Floats, Iterator[Problem]]:
+    labels = np.array(columns["label"], dtype=np.int64)
+    right = np.array(columns["prediction"], dtype=np.int64) == labels
+    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    shares = {"top1": right.astype(np.float64), "mean_per_class": right * len(labels) / (len(counts) * counts[place])}
+    values = shares.get(quality.primary, shares["top1"])
+
+    def problems() -> Iterator[Problem]:
+        for name in {"top1": None, "mean_per_class": None, quality.primary: None}:
+            metric, mean = quality.metrics.get(name), float(shares.get(name, values).mean())
+            if metric is not None and abs(metric.value - mean) > EXACT:
+                yield f"quality.metrics.{name}.value", f"{metric.value} is not the {mean} of the answers"
+        if quality.per_class is not None:
+            # The file knows classes by number alone.
+            found = sorted(zip(np.bincount(place, weights=right).astype(int).tolist(), counts.tolist(), strict=True))
+            if sorted(quality.per_class.values()) != found:
+                yield "quality.per_class", "right answers and items of the classes are not those"
+        if quality.nll is not None:
+            likelihoods = _floats(columns["log_prob_label"])
+            # More than one half is more than any other class has.
+            if (likelihoods > 0).any() or (likelihoods[~right] > math.log(0.5) * (1 - SIX_DIGITS)).any():
+                yield "quality.nll", "answers are not the likeliest classes"
+            yield from _rounded(quality.nll, -likelihoods, "quality.nll")
+
+    return values, problems()
+
+
+def _rounded(value: float, column: Floats, where: str) -> Iterator[Problem]:
+    mean = float(column.mean())
+    if abs(value - mean) > SIX_DIGITS * float(np.abs(column).mean()) + EXACT:
+        yield where, f"{value} is not the {mean:.6g} of the answers"
