@@ -1,57 +1,51 @@
-"""Intervals and paired differences. Scores are fractions between 0 and 1."""
+"""Intervals of one mean. Scores are fractions between 0 and 1."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Z95", "Difference", "bootstrap_interval", "paired_difference", "wilson_interval"]
+__all__ = ["Z95", "bootstrap_interval", "wilson_around", "wilson_interval"]
 
 RESAMPLES = 2000
+CELLS_AT_ONCE = 1_000_000
+ITEMS_PER_VALUE = 20
+"""Drawing how often each value comes is faster than drawing items where there are this many items per value."""
 Z95 = 1.959963984540054
 
-Difference = tuple[float, float, float]
-"""(low, difference, high)."""
 
-
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927)."""
-    if not 0 <= successes <= n or n == 0:
-        raise ValueError(f"{successes} successes of {n}")
-    share = successes / n
+def wilson_around(share: float, n: float) -> tuple[float, float]:
+    """95 % interval of a proportion seen as `share` in `n` independent trials; `n` may be an effective number."""
     middle = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
     # At 0 and n rounding could leave the proportion itself outside.
     return min(max(0.0, middle - half), share), max(min(1.0, middle + half), share)
 
 
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson 1927)."""
+    if not 0 <= successes <= n or n == 0:
+        raise ValueError(f"{successes} successes of {n}")
+    return wilson_around(successes / n, n)
+
+
 def bootstrap_interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `values` (N,), resampling items."""
+    """95 % percentile interval of the mean of `values` (N,), resampling items 2,000 times.
+
+    Where few values are possible, how often each one comes is drawn at once: multinomial, which is what drawing
+    items one by one amounts to. The order of `values` does not matter.
+    """
     generator = np.random.default_rng(seed)
-    means = np.array([values[generator.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)])
+    n = len(values)
+    possible, counts = np.unique(values, return_counts=True)
+    if len(possible) * ITEMS_PER_VALUE <= n:
+        means = generator.multinomial(n, counts / n, size=RESAMPLES) @ possible / n
+    else:
+        ordered = np.sort(values)
+        rows = max(1, CELLS_AT_ONCE // n)
+        sizes = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
+        means = np.concatenate([ordered[generator.integers(0, n, (size, n))].mean(axis=1) for size in sizes])
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
-
-
-def paired_difference(
-    mine: Sequence[NDArray[np.float64]], theirs: Sequence[NDArray[np.float64]], seed: int = 0
-) -> Difference:
-    """Mean difference of two methods on the same items and seeds, with its 95 % interval.
-
-    Each of `mine` and `theirs` is one seed's correctness (N,), item by item. Hierarchical percentile
-    bootstrap: seeds are drawn, then items, the same items for all seeds, since all answered the same test.
-    """
-    differences = np.stack([one - other for one, other in zip(mine, theirs, strict=True)])
-    seeds, items = differences.shape
-    generator = np.random.default_rng(seed)
-    drawn_seeds = generator.integers(0, seeds, (RESAMPLES, seeds))
-    means = np.empty(RESAMPLES)
-    for row, chosen in enumerate(drawn_seeds):
-        per_item = differences[chosen].mean(axis=0)
-        means[row] = per_item[generator.integers(0, items, items)].mean()
-    middle = float(differences.mean())
-    low, high = np.percentile(means, [2.5, 97.5])
-    return min(float(low), middle), middle, max(float(high), middle)

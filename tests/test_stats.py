@@ -1,4 +1,4 @@
-"""Intervals and paired differences."""
+"""Intervals of one mean."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from prt_bench.stats import Z95, bootstrap_interval, paired_difference, wilson_interval
+from prt_bench.stats import Z95, bootstrap_interval, wilson_around, wilson_interval
 
 
 @st.composite
@@ -62,70 +62,18 @@ def test_a_bootstrap_interval_is_as_wide_as_theory_says() -> None:
     assert high - low == pytest.approx(2 * Z95 * values.std() / math.sqrt(400), rel=0.1)
 
 
-def answers(generator: np.random.Generator, share: float, seeds: int, items: int) -> list[NDArray[np.float64]]:
-    return [(generator.random(items) < share).astype(np.float64) for _ in range(seeds)]
+@pytest.mark.parametrize("steps", [3, 400])
+def test_a_bootstrap_interval_is_that_of_scipy_where_few_values_are_possible_and_where_many_are(steps: int) -> None:
+    values = np.random.default_rng(steps).exponential(1, 400).round(5 if steps > 20 else 0)
+    theirs = scipy.stats.bootstrap((values,), np.mean, method="percentile", n_resamples=5000, rng=1).confidence_interval
+    width = theirs.high - theirs.low
+    assert bootstrap_interval(values) == pytest.approx((theirs.low, theirs.high), abs=0.06 * width)
+    shuffled = np.random.default_rng(2).permutation(values)
+    assert bootstrap_interval(shuffled) == pytest.approx(bootstrap_interval(values))
+    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values)
 
 
-@settings(deadline=None, max_examples=10)
-@given(st.integers(0, 1000), st.integers(1, 3), st.integers(2, 60))
-def test_a_paired_difference_turns_its_sign_with_the_sides(seed: int, seeds: int, items: int) -> None:
-    generator = np.random.default_rng(seed)
-    mine, theirs = answers(generator, 0.7, seeds, items), answers(generator, 0.6, seeds, items)
-    low, middle, high = paired_difference(mine, theirs)
-    assert low <= middle <= high
-    assert middle == pytest.approx(np.mean(mine) - np.mean(theirs))
-    assert paired_difference(theirs, mine) == pytest.approx((-high, -middle, -low), abs=1e-3)
-
-
-def test_equal_answers_differ_by_nothing() -> None:
-    same = answers(np.random.default_rng(0), 0.6, 3, 50)
-    assert paired_difference(same, same) == (0, 0, 0)
-
-
-def test_pairing_makes_the_interval_narrower_than_two_separate_ones() -> None:
-    generator = np.random.default_rng(5)
-    (theirs,) = answers(generator, 0.6, 1, 500)
-    mine = theirs.copy()
-    mine[np.flatnonzero(theirs == 0)[:20]] = 1
-    low, _, high = paired_difference([mine], [theirs])
-    assert 0 < low < 0.04 < high
-    single = wilson_interval(int(theirs.sum()), 500)
-    assert high - low < 0.5 * (single[1] - single[0])
-
-
-def test_seeds_that_disagree_widen_the_interval() -> None:
-    generator = np.random.default_rng(2)
-    theirs = answers(generator, 0.5, 4, 300)
-    steady = [np.where(generator.random(300) < 0.1, 1.0, other) for other in theirs]
-    shaky = [
-        np.where(generator.random(300) < part, 1.0, other) for part, other in zip((0, 0.4, 0, 0), theirs, strict=True)
-    ]
-    widths = [np.diff(paired_difference(mine, theirs)[::2])[0] for mine in (steady, shaky)]
-    assert widths[1] > 1.5 * widths[0]
-
-
-def test_seeds_of_different_number_are_not_paired() -> None:
-    one, two = answers(np.random.default_rng(0), 0.5, 1, 10), answers(np.random.default_rng(0), 0.5, 2, 10)
-    with pytest.raises(ValueError, match="longer"):
-        paired_difference(one, two)
-
-
-def test_the_interval_of_a_difference_covers_the_truth_about_as_often_as_it_says() -> None:
-    """One seed, 150 items; the two methods' answers are correlated through how hard the item is."""
-    covered = 0
-    for trial in range(200):
-        generator = np.random.default_rng(1000 + trial)
-        hard = generator.random(150)
-        mine = (0.3 * generator.random(150) + 0.7 * hard < 0.6).astype(np.float64)
-        theirs = (0.3 * generator.random(150) + 0.7 * hard < 0.5).astype(np.float64)
-        low, _, high = paired_difference([mine], [theirs], seed=trial)
-        covered += low <= TRUTH <= high
-    assert 0.90 <= covered / 200 <= 0.99
-
-
-def below(limit: float) -> float:
-    """P(0.3 a + 0.7 b < limit) for a and b uniform between 0 and 1, where 0.3 ≤ limit ≤ 0.7."""
-    return (limit - 0.15) / 0.7
-
-
-TRUTH = below(0.6) - below(0.5)
+def test_wilsons_interval_takes_an_effective_number_of_trials() -> None:
+    assert wilson_around(0.3, 100) == wilson_interval(30, 100)
+    narrower, wider = wilson_around(0.3, 150.5), wilson_around(0.3, 99.5)
+    assert wider[0] < wilson_interval(30, 100)[0] < narrower[0]
