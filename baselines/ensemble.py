@@ -9,6 +9,7 @@ class Ensemble(Method):
     card = MethodCard(
         name="ensemble",
         title="Plain ensemble",
+        stands_for="plain ensemble",
         summary="Product of the untuned target and the tuned source; PRT's cost without its training.",
         needs={"fit": ("train",)},
         strengths={"weight": Setting(1.0, 0.0, 10.0, "weight of the tuned source")},

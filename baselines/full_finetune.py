@@ -10,6 +10,7 @@ class FullFinetune(Method):
         name="full-finetune",
         title="Tuned target",
         role="reference",
+        stands_for="tuned target",
         summary="The new model, tuned: what portable methods are compared with, and not always a ceiling.",
         needs={"port": ("train",)},
     )

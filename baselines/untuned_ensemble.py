@@ -10,6 +10,7 @@ class UntunedEnsemble(Method):
         name="untuned-ensemble",
         title="Untuned ensemble",
         role="floor",
+        stands_for="untuned ensemble",
         summary="What adding two models gives before anything is tuned.",
         strengths={"weight": Setting(1.0, 0.0, 10.0, "weight of the source")},
     )

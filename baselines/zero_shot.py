@@ -10,6 +10,7 @@ class ZeroShot(Method):
         name="zero-shot",
         title="Untuned target",
         role="floor",
+        stands_for="untuned target",
         summary="The new model as it is.",
         source="Radford et al., ICML 2021",
     )

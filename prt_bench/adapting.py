@@ -18,6 +18,7 @@ __all__ = ["Learning", "adapted", "adapted_layers"]
 ADAPTER = "tuned"
 READ_PAST = {"AttentionPool2d", "MultiheadAttention"}
 """Modules that read their layers' weights past the layers."""
+KINDS: tuple[type[torch.nn.Module], ...] = (torch.nn.Linear, torch.nn.Conv2d)
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,20 @@ def adapted(network: Network, names: Sequence[str], low_rank: LowRank | None) ->
 
 
 def adapted_layers(network: Network, low_rank: LowRank) -> list[str]:
-    """Names of the linear layers that get adapters: not the frozen ones, and not the output matrix.
+    """Names of the layers that get adapters: the linear ones, or where there are none the convolutions; not the
+    frozen ones, and not the output matrix.
 
     Raises:
         CellError: there is none.
     """
+    for kind in KINDS:
+        found = _fitting(network, low_rank, kind)
+        if found:
+            return found
+    raise CellError("the recipe's low_rank fits no linear layer and no convolution of this network")
+
+
+def _fitting(network: Network, low_rank: LowRank, kind: type[torch.nn.Module]) -> list[str]:
     module = network.module
     output = getattr(getattr(module, "model", None), "get_output_embeddings", lambda: None)()
     inside = {
@@ -73,19 +83,16 @@ def adapted_layers(network: Network, low_rank: LowRank) -> list[str]:
         if type(attention).__name__ in READ_PAST
         for part, _ in attention.named_modules()
     }
-    found = [
+    return [
         name
         for name, part in module.named_modules()
-        if isinstance(part, torch.nn.Linear)
+        if isinstance(part, kind)
         and part is not output
         # Reads its weight past the layer, where an adapter would not be seen.
         and name not in inside
         and not name.startswith(network.frozen or ("\0",))
         and (not low_rank.layers or name.rsplit(".", 1)[-1] in low_rank.layers)
     ]
-    if not found:
-        raise CellError("the recipe's low_rank fits no linear layer of this network")
-    return found
 
 
 def _inject(network: Network, low_rank: LowRank) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from prt_bench.errors import CellError, RequestError, did_you_mean
 from prt_bench.files import digest
+from prt_bench.network import Box, KeyValues, LinearHead, Network, TextNetwork, TokenBatch, no_images
 from prt_bench.parameters import Setting, checked_setting
 from prt_bench.records import ModelCard, Params
 from prt_bench.work import Price
@@ -37,6 +38,7 @@ __all__ = [
     "Example",
     "Family",
     "KeyValues",
+    "LinearHead",
     "Method",
     "MethodCard",
     "Model",
@@ -316,12 +318,25 @@ class Tools(Protocol):
     seed: int
 
     def tune(
-        self, model: Model, view: View, *, frozen: Mapping[str, Model] | None = None, rule: Rule | None = None
+        self,
+        model: Model,
+        view: View,
+        *,
+        frozen: Mapping[str, Model] | None = None,
+        rule: Rule | None = None,
+        learns: Literal["encoder", "head"] = "encoder",
+        rank: int | None = None,
+        learning_rate: float = 1.0,
     ) -> Artifact:
         """Tune the model's encoder by cross-entropy of `rule` applied to the outputs.
 
         The rule meets the network in training as `trained` and each of `frozen` under its own name; without
         a rule the network's own logits are trained. Memoised by content: the same request is paid once.
+
+        Args:
+            learns: the encoder, or the linear head alone (a linear probe).
+            rank: LoRA of that rank learns in place of the encoder's own weights, with alpha twice as large.
+            learning_rate: factor on the recipe's.
         """
 
     def outputs(self, model: Model, view: View) -> torch.Tensor:
@@ -347,6 +362,8 @@ class MethodCard:
     """Where it was published."""
     reads: Literal["anything", "images", "text"] = "anything"
     """What its tasks must be made of."""
+    stands_for: Literal["", "untuned target", "untuned ensemble", "plain ensemble", "tuned target"] = ""
+    """What others are compared with: the steps of the split into gains, and the end of the gap."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Verb → the views it may read: `train`, `validation`, `unlabelled`."""
     tunes: bool = True
@@ -392,10 +409,6 @@ class Method(ABC):
         """Free: no data, no training. Says what runs at inference."""
 
 
-Box = tuple[int, int, int, int]
-"""Left, top, width and height of a part of an image, in pixels."""
-
-
 @dataclass(frozen=True)
 class Places:
     """Where weights may be. Loading never asks the network."""
@@ -404,74 +417,6 @@ class Places:
     cache: Path = Path()
     device: str = "cpu"
     """Where the network will run; a family may load it there, spread where it is larger than one device."""
-
-
-def no_images(images: Sequence[Image]) -> torch.Tensor:
-    """The preprocessing of a network that reads no images."""
-    raise CellError("a language model reads no images")
-
-
-def _no_past() -> KeyValues:
-    raise CellError("this network keeps no memory of what it has read")
-
-
-@dataclass
-class Network:
-    """A loaded model bound to an output space."""
-
-    module: torch.nn.Module
-    """(B, *input shape) → logits (B, K); of text, a `TokenBatch` → logits of its R rows (R, K)."""
-    preprocess: Callable[[Sequence[Image]], torch.Tensor]
-    """Raw images → (B, *input shape), fp32, on the CPU."""
-    frozen: tuple[str, ...] = ()
-    """Prefixes of the parameters that tuning leaves alone, such as a zero-shot head."""
-    preprocessing: Mapping[str, Any] = field(default_factory=dict)
-    """What `preprocess` does, as plain JSON values: equal values mean equal inputs."""
-    head_sha256: str | None = None
-    crop: Callable[[Sequence[Image], Sequence[Box]], torch.Tensor] | None = None
-    """As `preprocess`, of a box of each image, resized to the input: for recipes that train on random crops."""
-    spread: bool = False
-    """Lies on several devices already and is not to be moved."""
-
-
-class KeyValues(Protocol):
-    """What a language network keeps of the tokens it has read."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of what is kept now."""
-
-    def keep(self, sequences: torch.Tensor) -> None:
-        """Drop all sequences of the batch but these, by index."""
-
-
-@dataclass(frozen=True)
-class TokenBatch:
-    """What a language network reads at once: B sequences, padded on the left or on the right."""
-
-    ids: torch.Tensor
-    """(B, T) int64, the tokens that are new."""
-    mask: torch.Tensor | None = None
-    """(B, P + T), 1 for a token and 0 for padding; P tokens are in `past` already. Positions follow from it. None:
-    all are tokens, and none is in `past`."""
-    rows: torch.Tensor | None = None
-    """(R,) int64: places in the flattened (B × T) whose outputs are wanted. None: the last of each sequence."""
-    past: KeyValues | None = None
-    """Grows by the T new tokens."""
-
-
-@dataclass
-class TextNetwork(Network):
-    """A loaded language model: a network of tokens."""
-
-    tokenizer: Any = None
-    """A fast tokenizer of transformers."""
-    context_length: int = 0
-    """The most tokens it can read, prompt and output together."""
-    stop_ids: tuple[int, ...] = ()
-    """Tokens that end an output."""
-    new_past: Callable[[], KeyValues] = field(default=_no_past)
-    """An empty memory, for `TokenBatch.past`."""
 
 
 class Family(ABC):

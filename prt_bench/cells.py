@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from prt_bench.anchors import Anchor, Comparison, anchor_of, compare, refuse
-from prt_bench.api import Artifact, Composition, Data, Method, Model
+from prt_bench.api import Composition, Model
 from prt_bench.costs import CompositionMeter
 from prt_bench.data.examples import Examples
 from prt_bench.data.text import Dialogues, Documents
 from prt_bench.environment import describe, now
-from prt_bench.errors import CellError, SkipError
+from prt_bench.errors import SkipError
 from prt_bench.estimate import ask
 from prt_bench.evaluating import Evaluator, Validated
 from prt_bench.files import digest, write_atomically
@@ -25,36 +23,26 @@ from prt_bench.image_evaluator import ImageEvaluator
 from prt_bench.language_spec import LanguageSpec, QueryShape
 from prt_bench.ledger import total
 from prt_bench.networks import Networks, Progress
-from prt_bench.plan import Plan, PlannedCell, verb_data
+from prt_bench.plan import Plan, PlannedCell
 from prt_bench.provenance import absent_provenance, provenance, whole, write_record
 from prt_bench.reasons import ALWAYS_ABSENT, absent_costs, copied_latency
-from prt_bench.records import Artifacts, Cost, CostTerm, LatencyRow, PerQuery, Quality, Record
+from prt_bench.records import Artifacts, Cost, CostTerm, LatencyRow, PerQuery, Quality, Record, TuningTrial
 from prt_bench.session import Timed
 from prt_bench.session_records import CostSession
 from prt_bench.store import Store
-from prt_bench.task_spec import Recipe, Tuning
+from prt_bench.task_spec import Recipe
+from prt_bench.tasks import Task
 from prt_bench.text_evaluator import TextEvaluator
-from prt_bench.tools import LiveTools, Planned, training_source
+from prt_bench.tools import Planned
 from prt_bench.training_session import Asked, merged
 from prt_bench.trials import Trial
-from prt_bench.views import TaskView
+from prt_bench.verbs import Ported, Verbs, attached, shown
 
 __all__ = ["CellWorker"]
 
 LIMIT_SEED = 0
 UNTRAINED = Recipe(steps=0, batch_size=1, learning_rate=1.0, warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
 """Gives artifacts of the right shape, at no training."""
-VerbCall = Callable[[Data, LiveTools], Artifact | None]
-
-
-@dataclass(frozen=True)
-class Ported:
-    """What the verbs left, and what they cost."""
-
-    fitted: Artifact | None
-    ported: Artifact | None
-    once: CostTerm
-    per_upgrade: CostTerm
 
 
 @dataclass(frozen=True)
@@ -76,6 +64,7 @@ class CellWorker:
         request = plan.request
         self.networks = Networks(plan.registry, request.places, plan.store, request.device, report, request.weights)
         self.meter = CompositionMeter(self.networks)
+        self._verbs = Verbs(self.networks, self.meter, report)
         self._evaluators: dict[tuple[str, int | None], Evaluator] = {}
         self._anchored: dict[str, Comparison] = {}
         self._told: set[str] = set()
@@ -90,7 +79,13 @@ class CellWorker:
 
     def evaluator(self, planned: PlannedCell) -> Evaluator:
         """Who asks compositions what the cell's task asks."""
-        task, limit = planned.task, planned.cell.limit
+        return self._evaluator(planned.task, planned.cell.limit)
+
+    def _validator(self, planned: PlannedCell) -> Evaluator:
+        """Who validates what was tuned, on the task that it was tuned on."""
+        return self._evaluator(planned.task.tuning, planned.cell.limit)
+
+    def _evaluator(self, task: Task, limit: int | None) -> Evaluator:
         key = (task.identity, limit)
         if key not in self._evaluators:
             validation, test = task.roles["validation"], limited(task.roles["test"], limit)
@@ -111,7 +106,8 @@ class CellWorker:
         """The cell's composition on artifacts of zero steps, kept in `scratch`: the right shape, at no training."""
         method = planned.method
         recipes = dict.fromkeys((planned.source.card.alias, planned.target.card.alias), UNTRAINED)
-        composition = self._attached(planned, method.method, self._verbs(planned, recipes, scratch))
+        verbs = self._verbs.ported(planned, recipes, scratch, planned.learning.target)
+        composition = attached(planned.method.name, method.method, verbs, planned.source, planned.target)
         self.meter.measure(composition, self.evaluator(planned).query(composition))
         return Timed(method.label, method.name, method.method.params, method.source_sha256, composition)
 
@@ -131,9 +127,10 @@ class CellWorker:
         self.evaluator(planned).refuse_unscored()
         self._hold_to_anchors(planned)
         chosen, tuning = self._best(planned)
-        verbs, composition = chosen.verbs, chosen.composition
-        self._hold_to_published(planned, composition)
-        evaluator = self.evaluator(planned)
+        verbs, evaluator = chosen.verbs, self.evaluator(planned)
+        self._hold_to_published(planned, chosen.composition)
+        method = type(planned.method.method)(**chosen.trial.params)
+        composition = attached(planned.method.name, method, verbs, planned.source, planned.target)
         scores = evaluator.test(composition, chosen.validated)
         predictions = planned.path.with_suffix(".predictions.csv")
         write_atomically(predictions, scores.predictions)
@@ -152,6 +149,9 @@ class CellWorker:
                 nll=scores.nll,
                 nll_calibrated=scores.nll_calibrated,
                 ece=scores.ece,
+                temperature=scores.temperature,
+                reliability=scores.reliability,
+                per_class=scores.per_class,
                 predictions=predictions.name,
                 validation=chosen.validated.metrics,
                 tuning=tuning,
@@ -198,105 +198,68 @@ class CellWorker:
             published = model.artifact.manifest().get("published") if model.artifact else None
             if published is not None:
                 source = f"the card of {published['repository']}"
-                anchor = Anchor(model, f"{model.name} on {planned.task.name}", "top1", published["tuned"], source)
-                refuse(compare(anchor, planned.task, self.networks))
+                anchor = Anchor(
+                    model, f"{model.name} on {planned.task.tuning.name}", "top1", published["tuned"], source
+                )
+                refuse(compare(anchor, planned.task.tuning, self.networks))
 
-    def _best(self, planned: PlannedCell) -> tuple[Tried, list[dict[str, Any]]]:
-        """The trial that validation prefers, at the price of all; and what each reached."""
-        evaluator = self.evaluator(planned)
-        tried: list[Tried] = []
-        for trial in planned.trials:
-            verbs = self._verbs(planned, trial.recipes, self.plan.store)
-            method = type(planned.method.method)(**trial.params)
-            composition = self._attached(planned, method, verbs)
-            tried.append(Tried(trial, verbs, composition, evaluator.validate(composition)))
+    def _best(self, planned: PlannedCell) -> tuple[Tried, list[TuningTrial]]:
+        """The trial that validation prefers, at the price of all; and what each reached.
+
+        Chosen on the source, every trial is done as if the source were the target: once, and for any target. Chosen on
+        the target, all of them are done again at every upgrade.
+        """
+        pair, first = planned.learning, planned.trials[0]
+        if len(planned.trials) == 1:
+            return self._tried(planned, first, pair.target), []
+        on_source = planned.cell.strengths == "source"
+        tried = [self._tried(planned, trial, pair.source if on_source else pair.target) for trial in planned.trials]
         best = max(tried, key=lambda entry: entry.validated.value)
-        if len(tried) == 1:
-            return best, []
-        paid = Ported(
-            best.verbs.fitted,
-            best.verbs.ported,
-            _in_trials([entry.verbs.once for entry in tried], len(tried)),
-            _in_trials([entry.verbs.per_upgrade for entry in tried] + [self._reading(tried, planned)], len(tried)),
-        )
+        # Trials that differ in strengths alone stand on the same work.
+        works = list({digest(shown(entry.trial.recipes)): entry.verbs for entry in tried}.values())
+        fitting, porting = [work.once for work in works], [work.per_upgrade for work in works]
+        reading = self._reading(planned, [entry.composition for entry in tried])
+        if on_source:
+            final = self._tried(planned, best.trial, pair.target)
+            paid = Ported(
+                final.verbs.fitted,
+                final.verbs.ported,
+                _in_trials([*fitting, *porting, reading], len(tried)),
+                final.verbs.per_upgrade,
+            )
+        else:
+            final = best
+            paid = Ported(
+                final.verbs.fitted,
+                final.verbs.ported,
+                _in_trials(fitting, len(works)),
+                _in_trials([*porting, reading], len(tried)),
+            )
         tuning = [
-            {"params": {**entry.trial.params, **entry.trial.drawn}, "value": entry.validated.value}
-            | {"view": "validation"}
-            | ({"chosen": True} if entry is best else {})
+            TuningTrial(
+                params={**entry.trial.params, **entry.trial.drawn},
+                value=entry.validated.value,
+                view="source validation" if on_source else "validation",
+                chosen=entry is best,
+                train_flops=total(
+                    [entry.verbs.once, entry.verbs.per_upgrade, self._reading(planned, [entry.composition])]
+                ).train_flops,
+            )
             for entry in tried
         ]
-        return replace(best, verbs=paid), tuning
+        return replace(final, verbs=paid), tuning
 
-    def _reading(self, tried: Sequence[Tried], planned: PlannedCell) -> CostTerm:
-        """What choosing among trials costs: every member of each reads the validation examples."""
-        flops = [self.evaluator(planned).reading(entry.composition) for entry in tried]
-        price = None if any(value is None for value in flops) else sum(value or 0 for value in flops)
-        return CostTerm(train_flops=price, seconds=0.0, examples=len(planned.task.roles["validation"]) * len(tried))
+    def _tried(self, planned: PlannedCell, trial: Trial, target: Model) -> Tried:
+        verbs = self._verbs.ported(planned, trial.recipes, self.plan.store, target)
+        method = type(planned.method.method)(**trial.params)
+        composition = attached(planned.method.name, method, verbs, planned.learning.source, target)
+        return Tried(trial, verbs, composition, self._validator(planned).validate(composition))
 
-    def _verbs(self, planned: PlannedCell, recipes: Mapping[str, Tuning], store: Store) -> Ported:
-        """`fit`, then `port`."""
-        method = planned.method.for_verbs()
-        source, target = planned.source, planned.target
-        only_source = {alias: recipe for alias, recipe in recipes.items() if alias == source.card.alias}
-
-        def fit(data: Data, tools: LiveTools) -> Artifact | None:
-            return method.fit(source, data, tools)
-
-        fitted, once = self._verb(planned, "fit", fit, only_source, [source.key], store)
-
-        def port(data: Data, tools: LiveTools) -> Artifact | None:
-            return method.port(fitted, source, target, data, tools)
-
-        made_from = [source.key, target.key, fitted.key if fitted else ""]
-        ported, per_upgrade = self._verb(planned, "port", port, recipes, made_from, store)
-        return Ported(fitted, ported, once, per_upgrade)
-
-    def _verb(
-        self,
-        planned: PlannedCell,
-        verb: str,
-        run: VerbCall,
-        recipes: Mapping[str, Tuning],
-        made_from: list[str],
-        store: Store,
-    ) -> tuple[Artifact | None, CostTerm]:
-        """Run a verb, or take what it left when it was run on the very same things before."""
-        data = verb_data(planned, verb)
-        views = {role: getattr(data, role) for role in dir(data)}
-        chosen = planned.method.method
-        settings = {name: chosen.params[name] for name in chosen.card.settings}
-        method = [planned.method.name, planned.method.source_sha256, settings]
-        shown = {alias: recipe.model_dump() for alias, recipe in recipes.items()}
-        seen = {role: view.key for role, view in views.items()}
-        place = [planned.cell.seed, self.networks.device.type, training_source(), torch.__version__]
-        key = digest(["verb", verb, method, made_from, seen, shown, place])
-        how = planned.task.spec.template
-        tools = LiveTools(store, recipes, planned.cell.seed, self.networks, self.meter, how, self.report)
-        note = store.note(key)
-        if note is not None:
-            artifact = tools.artifact(note["artifact"]) if note["artifact"] else None
-            if artifact is None or artifact.path.is_file():
-                cost = CostTerm.model_validate(note["cost"])
-                # What was merely passed on had been paid by another verb.
-                made_here = note["artifact"] is not None and note["artifact"] not in made_from
-                return artifact, cost.model_copy(update={"reused": bool(cost.examples) or made_here})
-        started = time.perf_counter()
-        artifact = run(data, tools)
-        if artifact is not None and not isinstance(artifact, Artifact):
-            kind = type(artifact).__name__
-            raise CellError(f"method {planned.method.name}: {verb} returned a {kind}, not an Artifact or None")
-        read = {role: len(view.read) for role, view in views.items() if isinstance(view, TaskView)}
-        cost = tools.ledger.term(time.perf_counter() - started, read)
-        store.put_note(key, {"artifact": artifact.key if artifact else None, "cost": cost.model_dump()})
-        return artifact, cost
-
-    def _attached(self, planned: PlannedCell, method: Method, verbs: Ported) -> Composition:
-        found = method.attach(verbs.ported, planned.source, planned.target)
-        if not isinstance(found, Composition):
-            raise CellError(
-                f"method {planned.method.name}: attach returned a {type(found).__name__}, not a Composition"
-            )
-        return found
+    def _reading(self, planned: PlannedCell, compositions: Sequence[Composition]) -> CostTerm:
+        """What choosing among compositions costs: their members read the validation examples."""
+        flops = self._validator(planned).reading(compositions)
+        examples = len(planned.task.roles["validation"]) * len(compositions)
+        return CostTerm(train_flops=flops, seconds=0.0, examples=examples)
 
     def _per_query(self, composition: Composition, evaluator: Evaluator, latency: list[LatencyRow] | None) -> PerQuery:
         query = evaluator.query(composition)

@@ -16,14 +16,13 @@ from prt_bench.meters.flops import Count, counted
 from prt_bench.meters.pricing import forward_price, training_price
 from prt_bench.meters.queries import Query
 from prt_bench.networks import Networks
+from prt_bench.plausible import AGREEMENT
+from prt_bench.probing import probe_of
 from prt_bench.records import Flops, Memory, ParameterCount
-from prt_bench.task_spec import LowRank
+from prt_bench.task_spec import Recipe
 from prt_bench.work import Price
 
 __all__ = ["CompositionMeter"]
-
-AGREEMENT = 0.01
-"""How far what is declared may be from what is counted."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,19 @@ class CompositionMeter:
         """FLOPs of a pass at inference."""
         return self._member(model).price
 
-    def training(self, model: Model, low_rank: LowRank | None = None, checkpointing: bool = False) -> Price:
-        """FLOPs of a pass forward and backward, of what learns by a recipe with these settings."""
+    def training(self, model: Model, recipe: Recipe | None = None) -> Price:
+        """FLOPs of a pass forward and backward, of what learns by a recipe; without one, of all that may learn.
+
+        Of a head alone, a pass of the head: its features are there.
+        """
+        low_rank, checkpointing, head = None, False, False
+        if recipe is not None:
+            low_rank, checkpointing, head = recipe.low_rank, recipe.checkpointing, recipe.learns == "head"
         shown = low_rank.model_dump() if low_rank else None
-        key = digest([model.identity, model.space.key, shown, checkpointing])
+        key = digest([model.identity, model.space.key, shown, checkpointing, head])
         if key not in self._training:
-            self._training[key] = training_price(self._networks.shape_only(model), low_rank, checkpointing)
+            network = self._networks.shape_only(model)
+            self._training[key] = training_price(probe_of(network) if head else network, low_rank, checkpointing)
         return self._training[key]
 
     def parameters(self, model: Model) -> int:

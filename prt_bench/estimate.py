@@ -16,7 +16,8 @@ from prt_bench.networks import Networks
 from prt_bench.plan import Plan, PlannedCell, verb_data
 from prt_bench.task_spec import Recipe
 from prt_bench.tasks import Spec
-from prt_bench.tools import Planned, PlanTools, Training
+from prt_bench.toolbox import Training
+from prt_bench.tools import Planned, PlanTools
 from prt_bench.trials import Trial
 from prt_bench.work import Work
 
@@ -90,9 +91,14 @@ def ask(plan: Plan, planned: PlannedCell, trial: Trial) -> tuple[Artifact | None
         Planned: a verb needs results that only a run has.
     """
     tools = PlanTools(plan.store, trial.recipes, planned.cell.seed, plan.request.device, plan.request.places)
-    method = planned.method.for_verbs()
-    artifact = method.fit(planned.source, verb_data(planned, "fit"), tools)
-    artifact = method.port(artifact, planned.source, planned.target, verb_data(planned, "port"), tools)
+    method, pair = planned.method.for_verbs(), planned.learning
+    fitted = method.fit(pair.source, verb_data(planned, "fit"), tools)
+    # Chosen on the source, trials end there, and the chosen one is ported: the first is as good a guess as any.
+    targets = [pair.target] if planned.cell.strengths != "source" else [pair.source]
+    if trial is planned.trials[0]:
+        targets = [*targets, pair.target]
+    for target in targets:
+        artifact = method.port(fitted, pair.source, target, verb_data(planned, "port"), tools)
     return artifact, tools.asked
 
 

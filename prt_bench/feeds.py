@@ -14,11 +14,10 @@ from prt_bench.api import Box, Network
 from prt_bench.data.examples import Examples
 from prt_bench.errors import CellError
 from prt_bench.files import digest
-from prt_bench.networks import Inputs
 from prt_bench.prefetch import prefetched
 from prt_bench.work import Work
 
-__all__ = ["Batch", "CroppedFeed", "Feed", "FixedFeed", "Step", "random_box"]
+__all__ = ["Batch", "CroppedFeed", "Feed", "FixedFeed", "Kept", "Step", "random_box"]
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 ATTEMPTS = 10
@@ -61,11 +60,20 @@ def _parts(indices: torch.Tensor, together: int | None) -> Sequence[torch.Tensor
     return torch.split(indices, together) if together else [indices]
 
 
+class Kept(Protocol):
+    """What a network reads of every example, the same at every step."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, order: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """(len(indices), *shape), fp32, on the CPU, for each index tensor."""
+
+
 class FixedFeed:
     """Inputs that are the same at every step: what frozen networks say of them, (N, K), was computed once."""
 
     def __init__(
-        self, inputs: Inputs, frozen: Mapping[str, torch.Tensor], labels: torch.Tensor, together: int | None = None
+        self, inputs: Kept, frozen: Mapping[str, torch.Tensor], labels: torch.Tensor, together: int | None = None
     ) -> None:
         self._inputs = inputs
         self._frozen = frozen

@@ -17,7 +17,7 @@ from prt_bench.registry import Registry
 from prt_bench.requests import RunRequest, Suite
 from prt_bench.store import Store
 from prt_bench.task_spec import HubData, HubSource, LabelFile, PublishedEncoder
-from prt_bench.tasks import Spec, spec_at, task_spec
+from prt_bench.tasks import Spec, plain_specs, spec_at, task_spec
 from prt_bench.text_tasks import find_texts
 
 __all__ = ["Need", "needs", "specs"]
@@ -71,7 +71,9 @@ def needs(request: RunRequest, chosen: Suite, registry: Registry, own_folders: b
 def specs(request: RunRequest, chosen: Suite, registry: Registry) -> list[Spec]:
     """The task files of a request."""
     own = [spec_at(path) for path in request.data if path.is_file()]
-    return [*(task_spec(name, registry) for name in chosen.tasks), *own]
+    named = [task_spec(name, registry) for name in chosen.tasks]
+    found = [part for spec in (*named, *own) for part in plain_specs(spec, registry)]
+    return list({spec.name: spec for spec in found}.values())
 
 
 def _all(request: RunRequest, chosen: Suite, registry: Registry, into: Into) -> Iterator[Need]:

@@ -15,7 +15,7 @@ import torch
 
 from prt_bench.api import Model, Network, Places, TextNetwork
 from prt_bench.data.examples import Examples
-from prt_bench.errors import CellError, RequestError
+from prt_bench.errors import CellError, RequestError, SkipError
 from prt_bench.files import digest
 from prt_bench.prefetch import prefetched
 from prt_bench.registry import Registry
@@ -202,7 +202,9 @@ def _lay_over(network: Network, model: Model) -> None:
     if not model.artifact.path.is_file():
         raise CellError(f"{model.name}: the artifact {model.artifact.path} is gone; run again to make it")
     tensors = model.artifact.tensors()
-    places = dict(network.module.named_parameters())
+    places = {**dict(network.module.named_buffers()), **dict(network.module.named_parameters())}
+    if network.head and network.head.name in tensors and model.artifact.manifest()["labels"] != [*model.space.labels]:
+        raise SkipError(f"{model.name}: a tuned head answers only for the classes that it was tuned on")
     for name, tensor in tensors.items():
         if name not in places or places[name].shape != tensor.shape:
             raise CellError(f"{model.name}: artifact {model.artifact.key[:12]} does not fit at {name!r}")

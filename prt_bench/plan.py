@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +18,21 @@ from prt_bench.records import Cell, PairNames, read_record
 from prt_bench.registry import MethodRequest, Registry
 from prt_bench.requests import RunRequest, Suite, choice
 from prt_bench.store import Store, writable
-from prt_bench.task_spec import Tuning
+from prt_bench.task_spec import Search, Tuning
 from prt_bench.tasks import Task, TaskSource, load_own, load_task
-from prt_bench.tools import training_source
-from prt_bench.trials import Trial, equal_trials
+from prt_bench.toolbox import training_source
+from prt_bench.trials import Trial, equal_trials, strength_trials
 from prt_bench.views import TaskView
 
-__all__ = ["Plan", "PlannedCell", "cell_path", "make_plan", "verb_data"]
+__all__ = ["Learning", "Plan", "PlannedCell", "cell_path", "make_plan", "verb_data"]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A pair in the output space of the task that is tuned on."""
+
+    source: Model
+    target: Model
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,9 @@ class PlannedCell:
     method: MethodRequest
     source: Model
     target: Model
+    """Both as they are tested."""
+    learning: Learning
+    """Both as the verbs meet them."""
     trials: tuple[Trial, ...]
     """The recipe as it is, first; the equal-budget track has more."""
     path: Path
@@ -180,24 +191,30 @@ def _cells(
     methods: Sequence[MethodRequest],
     chosen: Suite,
 ) -> list[PlannedCell]:
-    source, target = (
-        model_for(alias, task.space, registry, request.places, request.weights, request.assume)
-        for alias in (pair.source, pair.target)
+    (source, target), learning = (
+        [
+            model_for(alias, one.space, registry, request.places, request.weights, request.assume)
+            for alias in (pair.source, pair.target)
+        ]
+        for one in (task, task.tuning)
     )
     difference = source.space.difference(target.space)
     if difference:
         raise RequestError(f"pair {pair}: source and target have different output spaces: {difference}")
-    found = {alias: _tuning(registry, task, alias, chosen.recipe) for alias in (pair.source, pair.target)}
+    found = {alias: _tuning(registry, task.tuning, alias, chosen.recipe) for alias in (pair.source, pair.target)}
     tunings = {alias: tuning for alias, tuning in sorted(found.items()) if tuning is not None}
     shown = {alias: tuning.model_dump(exclude_none=True) for alias, tuning in tunings.items()}
-    own = sorted({_own_recipe(registry, task, alias) for alias in (pair.source, pair.target)})
-    search = equal_budget(registry) if request.track == "equal" else None
+    own = sorted({_own_recipe(registry, task.tuning, alias) for alias in (pair.source, pair.target)})
+    search = equal_budget(registry)
     cells = []
     for method in methods:
         card, params = method.method.card, method.method.params
         if card.reads not in ("anything", task.spec.reads):
             continue
-        trials = equal_trials(search, tunings, card, params) if search else [Trial(tunings, params, {})]
+        trials = _trials(request, search, tunings, method)
+        # Where there is nothing to choose among, nothing is chosen.
+        chosen_on = request.chosen_on if len(trials) > 1 else "constants"
+        changed = params != type(method.method)().params
         for seed in range(chosen.seeds):
             facts = {
                 "pair": [pair.source, pair.target],
@@ -206,8 +223,9 @@ def _cells(
                 "method": [method.name, method.source_sha256, params],
                 "seed": seed,
                 "track": request.track,
+                "strengths": chosen_on,
                 "recipe": shown,
-                "search": search.model_dump() if search else None,
+                "search": search.model_dump() if len(trials) > 1 else None,
                 "limit": request.limit,
                 "training": training_source(),
                 **task.permissions(request.allow_code),
@@ -225,7 +243,19 @@ def _cells(
                 recipe=shown,
                 recipe_name=chosen.recipe or ", ".join(own),
                 limit=request.limit,
+                stands_for="" if changed else card.stands_for,
+                strengths=chosen_on,
+                tuned_on=task.tuned_on.name if task.tuned_on else "",
             )
             path = cell_path(request.out, cell)
-            cells.append(PlannedCell(cell, task, method, source, target, tuple(trials), path))
+            cells.append(PlannedCell(cell, task, method, source, target, Learning(*learning), tuple(trials), path))
     return cells
+
+
+def _trials(request: RunRequest, search: Search, tunings: Mapping[str, Tuning], method: MethodRequest) -> list[Trial]:
+    card, params = method.method.card, method.method.params
+    if request.track == "equal":
+        return equal_trials(search, tunings, card, params)
+    if request.chosen_on != "constants":
+        return strength_trials(search, tunings, card, params)
+    return [Trial(tunings, params, {})]

@@ -27,6 +27,8 @@ class RunRequest(Strict):
     methods: tuple[str, ...] = ()
     data: tuple[Path, ...] = ()
     track: Literal["paper", "equal"] = "paper"
+    strengths: Literal["constants", "source", "target"] | None = None
+    """Where parameters are chosen; None: constants on the paper track, the target's validation on the equal one."""
     recipe: str | None = None
     """A base recipe for all models; None: the suite's, or what each model's card names."""
     seeds: int | None = None
@@ -49,6 +51,11 @@ class RunRequest(Strict):
     """Plan as if the weights and data that are missing were there: to say what a run would do."""
     words: str = ""
     """The command as it was given, for the record."""
+
+    @property
+    def chosen_on(self) -> Literal["constants", "source", "target"]:
+        """Where parameters are chosen."""
+        return self.strengths or ("constants" if self.track == "paper" else "target")
 
     @property
     def places(self) -> Places:
@@ -127,6 +134,8 @@ def choice(request: RunRequest, registry: Registry) -> Suite:
         raise RequestError(f"--seeds {chosen.seeds}: every published encoder was tuned once; use --seeds 1")
     if chosen.recipe == PUBLISHED and request.track == "equal":
         raise RequestError("--track equal: published encoders leave nothing to search; use --track paper")
+    if request.track == "equal" and request.strengths == "constants":
+        raise RequestError("--strengths constants: the equal-budget track chooses on validation: source or target")
     return chosen
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "Anchors",
     "BuiltinSource",
     "ClassName",
+    "DerivedSpec",
     "FolderSource",
     "HubData",
     "HubSource",
@@ -73,6 +74,8 @@ class Recipe(Strict):
     max_tokens: int | None = Field(default=None, ge=2)
     """Of one training text; longer ones lose their end, which is counted. None: what the model can read."""
     low_rank: LowRank | None = None
+    learns: Literal["encoder", "head"] = "encoder"
+    """Everything but the head, or the head alone: a linear probe, on features that are computed once."""
     random_resized_crop: tuple[float, float] | None = None
     """Smallest and largest part of the picture's area that a training crop keeps. None: inputs are the same at
     every step, so that what a frozen network says of them is computed once."""
@@ -89,16 +92,38 @@ class RecipeChange(Strict):
     weight_decay: float | None = Field(default=None, ge=0)
 
 
+class DerivedSpec(Strict):
+    """A task made of two others: tuned on one, tested on the other, which tuning leaves untouched."""
+
+    kind: Literal["derived"]
+    name: str
+    version: str
+    title: str
+    summary: str = ""
+    tuned_on: str
+    """Whose training and validation examples there are."""
+    tested_on: str
+    """Whose test and output space."""
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _version_text(cls, value: Any) -> Any:
+        return str(value)
+
+
 class Search(Strict):
-    """The equal-budget track: how many trials every method has, and where they are drawn from."""
+    """How strengths and recipes are searched: the same for every method."""
 
     trials: int = Field(ge=1)
+    """Of every method on the equal-budget track."""
     learning_rate: tuple[float, float]
     """Smallest and largest factor on the recipe's learning rate, drawn log-uniformly."""
     steps: tuple[float, float]
     """Smallest and largest factor on the recipe's steps, drawn log-uniformly."""
     strength: tuple[float, float]
     """Smallest and largest factor on the default of each strength of a method, drawn log-uniformly."""
+    strength_grid: tuple[float, ...] = (1.0,)
+    """Factors on the default of each strength where recipes are as published: all combinations are tried."""
 
     @field_validator("learning_rate", "steps", "strength")
     @classmethod

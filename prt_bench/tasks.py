@@ -25,6 +25,7 @@ from prt_bench.store import Store
 from prt_bench.task_spec import (
     BuiltinSource,
     ClassName,
+    DerivedSpec,
     FolderSource,
     HubSource,
     ProceduralSource,
@@ -36,7 +37,7 @@ from prt_bench.task_spec import (
 from prt_bench.text_tasks import TextPlaces, absent_roles, load_roles
 from prt_bench.yaml_files import load_yaml
 
-__all__ = ["Spec", "Task", "TaskSource", "load_own", "load_task", "spec_at", "task_spec"]
+__all__ = ["Spec", "Task", "TaskSource", "load_own", "load_task", "plain_specs", "spec_at", "task_spec"]
 
 log = logging.getLogger(__name__)
 Spec = TaskSpec | LanguageSpec
@@ -55,6 +56,13 @@ class Task:
     split_sha256: str
     left_out: int = 0
     """Training and validation examples that the test has too, and so in no role."""
+    tuned_on: Task | None = None
+    """Of a derived task, the one whose training and validation examples these are."""
+
+    @property
+    def tuning(self) -> Task:
+        """The task that is tuned on: itself, but of a derived one."""
+        return self.tuned_on or self
 
     @property
     def space(self) -> OutputSpace:
@@ -98,7 +106,7 @@ class TaskSource:
     """Where data is missing, plan with as many examples as the task pins."""
 
 
-def task_spec(name: str, registry: Registry) -> Spec:
+def task_spec(name: str, registry: Registry) -> Spec | DerivedSpec:
     """The task file of a name. Raises RequestError with near names."""
     files = registry.task_files()
     if name not in files:
@@ -109,24 +117,72 @@ def task_spec(name: str, registry: Registry) -> Spec:
     return spec
 
 
-def spec_at(path: Path) -> Spec:
-    """A task file, of pictures or of text."""
-    of_text = path.is_file() and re.search(r"^kind:\s*['\"]?language\b", path.read_text(encoding="utf-8"), re.M)
-    return load_yaml(path, LanguageSpec) if of_text else load_yaml(path, TaskSpec)
+def spec_at(path: Path) -> Spec | DerivedSpec:
+    """A task file: of pictures, of text, or one that is derived of two others."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    kind = re.search(r"^kind:\s*['\"]?(language|derived)\b", text, re.M)
+    if kind is None:
+        return load_yaml(path, TaskSpec)
+    return load_yaml(path, LanguageSpec) if kind[1] == "language" else load_yaml(path, DerivedSpec)
+
+
+def plain_specs(spec: Spec | DerivedSpec, registry: Registry) -> list[Spec]:
+    """The task files that have data of their own: those that a derived one is made of, or itself.
+
+    Raises:
+        RequestError: a derived task is made of another derived one, or of one that does not exist.
+    """
+    if not isinstance(spec, DerivedSpec):
+        return [spec]
+    found = []
+    for name in (spec.tuned_on, spec.tested_on):
+        part = task_spec(name, registry)
+        if isinstance(part, DerivedSpec):
+            raise RequestError(f"task {spec.name}: {name} is derived itself; name the task that it is made of")
+        found.append(part)
+    return found
 
 
 def load_task(name: str, source: TaskSource) -> Task:
     """A registered task with its data."""
-    return _with_data(task_spec(name, source.registry), source, Path())
+    return _loaded(task_spec(name, source.registry), source, Path())
 
 
 def load_own(path: Path, source: TaskSource) -> Task:
     """A task of the user's: a task file, or an image folder that needs none."""
     if path.is_file():
-        return _with_data(spec_at(path), source, path.parent)
+        return _loaded(spec_at(path), source, path.parent)
     raw = load_folder(path, source.store, source.report)
     spec = _spec_of_folder(path, raw)
     return _cut(spec, raw, f"0+local.{_raw_digest(raw)[:8]}")
+
+
+def _loaded(spec: Spec | DerivedSpec, source: TaskSource, base: Path) -> Task:
+    if not isinstance(spec, DerivedSpec):
+        return _with_data(spec, source, base)
+    tuned, tested = (_with_data(part, source, Path()) for part in plain_specs(spec, source.registry))
+    if tuned.spec.reads != tested.spec.reads:
+        raise RequestError(
+            f"task {spec.name}: {tuned.name} is made of {tuned.spec.reads}, {tested.name} of {tested.spec.reads}"
+        )
+    known = set() if source.assume else set(tested.roles["test"].digests)
+    for role in ("train", "validation"):
+        shared = [] if source.assume else [one for one in tuned.roles[role].digests if one in known]
+        if shared:
+            raise RequestError(f"task {spec.name}: {len(shared)} examples of {tuned.name} are tests of {tested.name}")
+    named = {"name": spec.name, "version": spec.version, "title": spec.title, "summary": spec.summary}
+    data = digest([tuned.data_sha256, tested.data_sha256])
+    whole = tuned.pinned and tested.pinned
+    return Task(
+        spec.name,
+        spec.version if whole else f"{spec.version}+local.{data[:8]}",
+        tested.spec.model_copy(update=named),
+        {**tuned.roles, "test": tested.roles["test"]},
+        data,
+        digest([tuned.split_sha256, tested.split_sha256]),
+        tuned.left_out,
+        tuned,
+    )
 
 
 def _with_data(spec: Spec, source: TaskSource, base: Path) -> Task:

@@ -184,17 +184,26 @@ def find_texts(spec: LanguageSpec, source: HubData, data_dir: Path | None, store
 def _without_tested(
     spec: LanguageSpec, roles: Mapping[str, Dialogues], test: Documents
 ) -> tuple[dict[str, Dialogues], int]:
-    """The roles less the examples whose prompt, word for word, the test has too."""
-    prompt = spec.train.prompt
-    if prompt is None or spec.train.source != spec.test.source:
-        return dict(roles), 0
-    asked = {render_row(prompt, row, f"task {spec.name}, test") for row in test.rows()}
+    """The roles less the examples of whose prompts the test has one too, word for word.
+
+    Training sets of another source hold hundreds of thousands of dialogues: of those, validation is looked through.
+    """
+    prompt, rows, same_source = spec.train.prompt, test.rows(), spec.train.source == spec.test.source
+    asked = {value for row in rows for value in row.values() if isinstance(value, str) and value}
+    if prompt is not None and same_source:
+        asked |= {render_row(prompt, row, f"task {spec.name}, test") for row in rows}
     kept: dict[str, Dialogues] = {}
     left_out: list[str] = []
     for name, dialogues in roles.items():
-        prompts = [dialogues.dialogue(index)[0][1] for index in range(len(dialogues))]
-        clean = [index for index, text in enumerate(prompts) if text not in asked]
-        left_out += [dialogues.ids[index] for index, text in enumerate(prompts) if text in asked]
+        if name != "validation" and not same_source:
+            kept[name] = dialogues
+            continue
+        tested = [
+            any(who == "user" and text in asked for who, text in dialogues.dialogue(index))
+            for index in range(len(dialogues))
+        ]
+        clean = [index for index, also in enumerate(tested) if not also]
+        left_out += [dialogues.ids[index] for index, also in enumerate(tested) if also]
         kept[name] = dialogues if len(clean) == len(dialogues) else dialogues.subset(clean)
     if left_out:
         log.warning(

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from prt_bench.api import Artifact, Model, Network, Places, Rule, TextNetwork, View
+from prt_bench.api import Artifact, Model, Network, Places, TextNetwork, View
 from prt_bench.data.examples import Examples
 from prt_bench.data.text import Dialogues
-from prt_bench.errors import CellError, MissingError, SkipError
+from prt_bench.errors import CellError, MissingError
 from prt_bench.files import digest
 from prt_bench.ledger import Charge, Ledger
-from prt_bench.models import file_sha256
 from prt_bench.places import find_encoder
 from prt_bench.store import Store
 from prt_bench.task_spec import PublishedEncoder, Recipe, Tuning
+from prt_bench.toolbox import Toolbox, Training
 from prt_bench.views import view_of
 from prt_bench.work import Work
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from prt_bench.networks import Networks
     from prt_bench.training import Tuned
 
-__all__ = ["LiveTools", "PlanTools", "Planned", "Training", "training_source"]
+__all__ = ["LiveTools", "PlanTools", "Planned"]
 
 
 UNTRAINED_COST = {
@@ -41,80 +39,10 @@ UNTRAINED_COST = {
     "peak_memory_bytes": None,
     "energy_joules": None,
 }
-TRAINING_FILES = ("training.py", "adapting.py", "composing.py", "feeds.py", "text_feed.py", "rendering.py")
-
-
-@cache
-def training_source() -> str:
-    """Digest of the source of the training loop and what feeds it: what is tuned depends on it."""
-    content = b"".join((Path(__file__).parent / name).read_bytes() for name in TRAINING_FILES)
-    return hashlib.sha256(content).hexdigest()
-
-
-class Toolbox:
-    """What planning and doing share: the keys."""
-
-    def __init__(self, store: Store, tunings: Mapping[str, Tuning], seed: int, device: str, places: Places) -> None:
-        self.seed = seed
-        self.store = store
-        self._tunings = tunings
-        self._device = device
-        self._places = places
-
-    def tuning(self, model: Model) -> Tuning:
-        """Where tuned weights of a model come from. Raises SkipError where there are none to be had."""
-        found = self._tunings.get(model.card.alias)
-        if found is None:
-            raise SkipError(
-                f"nobody has published a tuned encoder of {model.card.alias} for this task; it has to be tuned"
-            )
-        return found
-
-    def tune_key(self, model: Model, view: View, frozen: Mapping[str, Model], rule: Rule | None) -> str:
-        """Digest of all that a tuned network is made from."""
-        if rule is not None and not isinstance(rule, Rule):
-            raise CellError("tools.tune: a rule to train through is a `Rule` with a `spec`, so that it can be keyed")
-        held = {name: other.key for name, other in frozen.items()}
-        through = None if rule is None else dict(rule.spec())
-        tuning = self.tuning(model)
-        recipe = tuning.model_dump()
-        if isinstance(tuning, PublishedEncoder):
-            if frozen or rule is not None:
-                raise SkipError(
-                    f"published encoders were tuned alone; {model.card.alias} through "
-                    f"{', '.join(frozen) or 'a rule'} has to be trained: use a recipe that trains"
-                )
-            return digest([model.key, recipe, self._published_sha256(tuning)])
-        code = [training_source(), version("torch")]
-        return digest([model.key, view.key, held, through, recipe, self.seed, self._device, code])
-
-    def artifact(self, key: str) -> Artifact:
-        return Artifact(key, self.store.path("artifacts", key))
-
-    def _published_sha256(self, encoder: PublishedEncoder) -> str:
-        return file_sha256(find_encoder(encoder, self._places))
 
 
 class Planned(Exception):  # noqa: N818 - not an error: the plan ends where results are needed
     """A verb asked for results that only a run has."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """A network that will be trained, or taken from those who have published it."""
-
-    model: Model
-    frozen: Mapping[str, Model]
-    rule: Rule | None
-    tuning: Tuning
-    examples: int
-    """How many there are to train on."""
-
-    def __str__(self) -> str:
-        if isinstance(self.tuning, PublishedEncoder):
-            return f"{self.model.name}, published"
-        through = f" through {', '.join(model.name for model in self.frozen.values())}" if self.frozen else ""
-        return f"{self.model.name}{through}, {self.tuning.steps} steps"
 
 
 class PlanTools(Toolbox):
@@ -124,12 +52,8 @@ class PlanTools(Toolbox):
         super().__init__(store, tunings, seed, device, places)
         self.asked: dict[str, Training] = {}
 
-    def tune(
-        self, model: Model, view: View, *, frozen: Mapping[str, Model] | None = None, rule: Rule | None = None
-    ) -> Artifact:
-        frozen = frozen or {}
-        key = self.tune_key(model, view, frozen, rule)
-        self.asked[key] = Training(model, frozen, rule, self.tuning(model), len(view))
+    def _tuned(self, training: Training, view: View, key: str) -> Artifact:
+        self.asked[key] = training
         return self.artifact(key)
 
     def _published_sha256(self, encoder: PublishedEncoder) -> str:
@@ -169,21 +93,17 @@ class LiveTools(Toolbox):
         self._how = how
         self._report = report
 
-    def tune(
-        self, model: Model, view: View, *, frozen: Mapping[str, Model] | None = None, rule: Rule | None = None
-    ) -> Artifact:
-        frozen = frozen or {}
+    def _tuned(self, training: Training, view: View, key: str) -> Artifact:
         view_of(view).examples()
-        key = self.tune_key(model, view, frozen, rule)
         artifact = self.artifact(key)
         with self.ledger.inside(), self.store.lock(key):
             known = artifact.path.is_file()
             if not known:
-                match self.tuning(model):
+                match training.tuning:
                     case PublishedEncoder() as encoder:
-                        self._take(artifact, model, encoder)
+                        self._take(artifact, training.model, encoder)
                     case recipe:
-                        self._train(artifact, model, view, frozen, rule, recipe)
+                        self._train(artifact, training, view, recipe)
         cost = artifact.manifest()["cost"]
         self.ledger.charges.append(Charge(**cost, reused=known))
         return artifact
@@ -235,28 +155,21 @@ class LiveTools(Toolbox):
         }
         self.store.put("artifacts", artifact.key, tensors, manifest)
 
-    def _train(
-        self,
-        artifact: Artifact,
-        model: Model,
-        view: View,
-        frozen: Mapping[str, Model],
-        rule: Rule | None,
-        recipe: Recipe,
-    ) -> None:
-        from prt_bench.networks import tunable
+    def _train(self, artifact: Artifact, training: Training, view: View, recipe: Recipe) -> None:
+        from prt_bench.probing import learnable
 
+        model, rule = training.model, training.rule
         examples = view_of(view).examples()
         tensors: Mapping[str, torch.Tensor]
         if not recipe.steps:
             # Cost sessions stand on such artifacts: of the right shape, and nothing is read or copied for them.
-            tensors, log, cost = tunable(self._networks.get(model)), [], UNTRAINED_COST
+            tensors, log, cost = learnable(self._networks.get(model), recipe), [], UNTRAINED_COST
         else:
-            result, cost = self._learned(model, examples, frozen, rule, recipe)
+            result, cost = self._learned(training, examples, recipe)
             tensors, log = result.tensors, result.log
         manifest = {
             "model": model.card.alias,
-            "frozen": {name: other.name for name, other in frozen.items()},
+            "frozen": {name: other.name for name, other in training.frozen.items()},
             "rule": None if rule is None else dict(rule.spec()),
             "labels": list(model.space.labels),
             "templates": list(model.space.templates),
@@ -269,22 +182,23 @@ class LiveTools(Toolbox):
         }
         self.store.put("artifacts", artifact.key, tensors, manifest)
 
-    def _learned(
-        self, model: Model, examples: Examples, frozen: Mapping[str, Model], rule: Rule | None, recipe: Recipe
-    ) -> tuple[Tuned, dict[str, Any]]:
+    def _learned(self, training: Training, examples: Examples, recipe: Recipe) -> tuple[Tuned, dict[str, Any]]:
         """What training leaves, and what it costs."""
         from prt_bench.composing import shared_outputs
         from prt_bench.meters import energy
         from prt_bench.meters.memory import peak_of
+        from prt_bench.probing import linear_head, probe_of
         from prt_bench.training import batch_order, tune
 
+        model, frozen, head = training.model, training.frozen, recipe.learns == "head"
         title = f"tuning {model.name}" + (f" through {', '.join(frozen)}" if frozen else "")
         order = batch_order(len(examples), recipe, self.seed)
         shared = shared_outputs([model, *frozen.values()])
         counter, _ = energy.find_counter(str(self._networks.device))
         started = counter.joules() if counter else 0.0
         # Before the peak is watched: networks and inputs that are kept for all methods are no part of a training.
-        feed, before = self._feed(model, self._networks.get(model), examples, frozen, recipe)
+        network = self._networks.get(model)
+        feed, before = self._feed(model, network, examples, frozen, recipe)
 
         def told(done: int, total: int) -> None:
             self._report(title, done, total)
@@ -292,13 +206,17 @@ class LiveTools(Toolbox):
                 # One that wraps around must be read before it does so twice.
                 counter.joules()
 
-        result, peak = peak_of(
-            lambda: tune(self._networks.fresh(model), feed, order, recipe, self.seed, rule, shared, told),
-            str(self._networks.device),
-        )
+        def learn() -> Tuned:
+            learner = probe_of(network) if head else self._networks.fresh(model)
+            return tune(learner, feed, order, recipe, self.seed, training.rule, shared, told)
+
+        result, peak = peak_of(learn, str(self._networks.device))
         joules = counter.joules() - started if counter and result.seconds >= energy.LEAST_SECONDS else None
-        flops = self._meter.training(model, recipe.low_rank, recipe.checkpointing).of(feed.work(order))
-        for other in frozen.values():
+        flops = self._meter.training(model, recipe).of(feed.work(order))
+        if head:
+            result = replace(result, tensors={linear_head(network).name: result.tensors["weight"]})
+        # The features of a head are one pass over the examples, as what frozen networks say of fixed inputs is.
+        for other in (*frozen.values(), *([model] if head else [])):
             forward = self._meter.price(other).of(feed.frozen_work(order))
             flops = None if flops is None or forward is None else flops + forward
         return result, {
@@ -317,19 +235,25 @@ class LiveTools(Toolbox):
         import torch
 
         from prt_bench.feeds import CroppedFeed, FixedFeed
+        from prt_bench.networks import BATCH_SIZE
+        from prt_bench.probing import features_of
 
         if isinstance(examples, Dialogues):
             return self._text_feed(model, network, examples, frozen, recipe), 0.0
         labels, together = torch.from_numpy(examples.labels), recipe.micro_batch_size
-        if recipe.random_resized_crop:
+        if recipe.random_resized_crop and recipe.learns != "head":
             held = {name: self._networks.get(other) for name, other in frozen.items()}
             area = recipe.random_resized_crop
             return CroppedFeed(network, examples, held, labels, area, self.seed, together), 0.0
         # Inputs are the same at every step, so a frozen network's outputs are too: computed once.
         found = {name: self._networks.outputs(other, examples) for name, other in frozen.items()}
         logits = {name: out.logits for name, out in found.items()}
-        fixed = FixedFeed(self._networks.inputs(model, examples), logits, labels, together)
-        return fixed, sum(out.seconds for out in found.values())
+        seconds, inputs = sum(out.seconds for out in found.values()), self._networks.inputs(model, examples)
+        if recipe.learns == "head":
+            started = time.perf_counter()
+            features = features_of(network, inputs, BATCH_SIZE, self._networks.device)
+            return FixedFeed(features, logits, labels, together), seconds + time.perf_counter() - started
+        return FixedFeed(inputs, logits, labels, together), seconds
 
     def _text_feed(
         self, model: Model, network: Network, examples: Dialogues, frozen: Mapping[str, Model], recipe: Recipe

@@ -19,7 +19,7 @@ from prt_bench.networks import Networks, Progress
 from prt_bench.session import Workload
 from prt_bench.session_records import TrainingRow
 from prt_bench.task_spec import Recipe
-from prt_bench.tools import Training
+from prt_bench.toolbox import Training
 from prt_bench.training import Loop, learning_loop
 from prt_bench.work import Price, Work
 
@@ -100,11 +100,13 @@ def measure_trainings(
     """
     rows, variants = [], []
     for entry in asked:
-        if isinstance(entry.training.tuning, Recipe):
+        if not isinstance(entry.training.tuning, Recipe):
+            rows.append(entry.row(True, reasons=["others did the tuning"]))
+        elif entry.training.tuning.learns == "head":
+            rows.append(entry.row(False, reasons=["a head learns from features that are at hand: its steps are free"]))
+        else:
             ways = (True, False) if entry.training.frozen and keeps_outputs else (True,)
             variants += [_Variant(entry, entry.training.tuning, live) for live in ways]
-        else:
-            rows.append(entry.row(True, reasons=["others did the tuning"]))
     prices = {id(variant): _price(variant, meter, work) for variant in variants}
     fitting, refused = _fitting(variants, networks, meter)
     fitting, late = _in_time(fitting, prices, speed, seconds)
@@ -123,7 +125,7 @@ def measure_trainings(
 def _price(variant: _Variant, meter: CompositionMeter, work: Work) -> int | None:
     """FLOPs of one query of training."""
     training, recipe = variant.asked.training, variant.recipe
-    own: Price = meter.training(training.model, recipe.low_rank, recipe.checkpointing)
+    own: Price = meter.training(training.model, recipe)
     parts = [own.of(work), *(meter.price(model).of(work) for model in training.frozen.values() if variant.live)]
     return None if None in parts else sum(part or 0 for part in parts)
 

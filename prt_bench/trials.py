@@ -1,10 +1,11 @@
-"""Trials of a cell: one with the recipe as it is, or the equal-budget track's, the same number for every method."""
+"""Trials of a cell: one as published, strengths alone, or the equal-budget track's, as many for every method."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from prt_bench.api import MethodCard, Setting
 from prt_bench.records import Params
 from prt_bench.task_spec import Recipe, Search, Tuning
 
-__all__ = ["Trial", "equal_trials"]
+__all__ = ["Trial", "equal_trials", "strength_trials"]
 
 RECIPE_STREAM, STRENGTH_STREAM = 0, 1
 
@@ -34,11 +35,7 @@ def equal_trials(search: Search, recipes: Mapping[str, Tuning], card: MethodCard
     search is tried once.
     """
     trials = [Trial(dict(recipes), params, {})]
-    numeric = {
-        name: setting
-        for name, setting in card.strengths.items()
-        if isinstance(setting.default, float) and setting.default
-    }
+    numeric = _searched(card, params)
     tunes = card.tunes and any(card.needs.values())
     if not tunes and not numeric:
         return trials
@@ -55,6 +52,32 @@ def equal_trials(search: Search, recipes: Mapping[str, Tuning], card: MethodCard
     return trials
 
 
+def strength_trials(search: Search, recipes: Mapping[str, Tuning], card: MethodCard, params: Params) -> list[Trial]:
+    """The published constants first; then every other combination of the grid's factors on the strengths' defaults.
+
+    Strengths are read by `attach` alone, so all trials stand on the same tuned networks.
+    """
+    numeric = _searched(card, params)
+    found = {}
+    for factors in product(search.strength_grid, repeat=len(numeric)):
+        drawn = {
+            name: _within(setting, float(setting.default) * factor)
+            for (name, setting), factor in zip(numeric.items(), factors, strict=True)
+        }
+        found[tuple(drawn.values())] = Trial(dict(recipes), {**params, **drawn}, {})
+    constants = tuple(float(setting.default) for setting in numeric.values())
+    return [Trial(dict(recipes), params, {}), *(trial for values, trial in found.items() if values != constants)]
+
+
+def _searched(card: MethodCard, params: Params) -> dict[str, Setting]:
+    """Strengths that can be scaled; one that its user has set stays as it is."""
+    return {
+        name: setting
+        for name, setting in card.strengths.items()
+        if isinstance(setting.default, float) and setting.default and params[name] == setting.default
+    }
+
+
 def _factor(bounds: tuple[float, float], generator: np.random.Generator) -> float:
     low, high = bounds
     return math.exp(generator.uniform(math.log(low), math.log(high)))
@@ -62,7 +85,10 @@ def _factor(bounds: tuple[float, float], generator: np.random.Generator) -> floa
 
 def _strength(search: Search, setting: Setting, generator: np.random.Generator) -> float:
     """A factor on the default, log-uniform, within the declared range."""
-    value = float(setting.default) * _factor(search.strength, generator)
+    return _within(setting, float(setting.default) * _factor(search.strength, generator))
+
+
+def _within(setting: Setting, value: float) -> float:
     lowest = -math.inf if setting.low is None else setting.low
     highest = math.inf if setting.high is None else setting.high
     return min(max(float(f"{value:.4g}"), lowest), highest)

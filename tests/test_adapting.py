@@ -189,7 +189,7 @@ def test_any_rank_merges(rank: int, alpha: int) -> None:
 def test_a_recipe_that_fits_no_layer_is_refused(kind: str) -> None:
     one, untuned = speaking(kind)
     low_rank = LowRank(rank=1, alpha=1, layers=("no_such_layer",))
-    with pytest.raises(CellError, match="low_rank fits no linear layer of this network"):
+    with pytest.raises(CellError, match="low_rank fits no linear layer and no convolution of this network"):
         tuned(one, TEXT.model_copy(update={"low_rank": low_rank}))
     with pytest.raises(CellError, match="low_rank fits no linear layer"):
         adapted_layers(untuned, LowRank(rank=1, alpha=1, layers=("lm_head",)))
@@ -197,8 +197,28 @@ def test_a_recipe_that_fits_no_layer_is_refused(kind: str) -> None:
 
 def test_layers_that_are_read_past_are_no_place_for_adapters(bench: Bench) -> None:
     network = bench.networks.fresh(bench.model(SOURCE))
-    with pytest.raises(CellError, match="low_rank fits no linear layer of this network"):
-        adapted_layers(network, LowRank(rank=1, alpha=1))
+    found = adapted_layers(network, LowRank(rank=1, alpha=1))
+    assert found
+    assert not [name for name in found if "attnpool" in name], "its linear layers are read past"
+    assert {type(network.module.get_submodule(name)) for name in found} == {torch.nn.Conv2d}
+
+
+def test_convolutions_learn_where_there_is_no_linear_layer_and_come_back_merged(bench: Bench) -> None:
+    model, data, tools = (
+        bench.model(SOURCE),
+        bench.data(),
+        bench.tools(recipe=IMAGES.model_copy(update={"low_rank": None})),
+    )
+    artifact = tools.tune(model, data.train, rank=2)
+    network, base = bench.networks.get(model.tuned(artifact)), bench.networks.get(model)
+    changed = {
+        name
+        for name, value in network.module.state_dict().items()
+        if not torch.equal(value, base.module.state_dict()[name])
+    }
+    assert changed == set(artifact.tensors())
+    assert {base.module.get_parameter(name).ndim for name in changed} == {4}
+    assert artifact.manifest()["recipe"]["low_rank"] == {"rank": 2, "alpha": 4, "dropout": 0.0, "layers": []}
 
 
 # --- what it costs ---
@@ -241,10 +261,10 @@ def test_an_embedded_language_model_is_tuned_by_adapters_and_loads_again(texts: 
     assert not [name for name in tensors if "embed" in name or "lm_head" in name]
     for name, value in network.module.state_dict().items():
         assert torch.equal(value, tensors[name] if name in tensors else own[name])
-    full.tune(model, data.train)
+    untouched = full.tune(model, data.train)
     costs = [one.ledger.term(0.0, {}).train_flops or 0 for one in (tools, full)]
     assert 0 < costs[0] < costs[1]
-    assert tools.tune_key(model, data.train, {}, None) != full.tune_key(model, data.train, {}, None)
+    assert artifact.key != untouched.key
     assert artifact.manifest()["recipe"]["low_rank"]["rank"] == LORA.rank
     rewarded = tools.tune(
         model, data.train, frozen={"source": model}, rule=WeightedSum(source=1.0, trained=1.0)

@@ -293,6 +293,16 @@ def test_a_split_of_its_own_is_validation_as_far_as_it_is_asked_for(own: Any, tm
         own(train={"validation_split": "nowhere"})
 
 
+def test_validation_never_asks_what_the_test_asks_whatever_is_trained_on(own: Any, tmp_path: Path) -> None:
+    rows = asks("train", 10)
+    rows[0]["q"], rows[4]["q"] = "test 2?", "test 1?"
+    lines(tmp_path / "own" / "elsewhere" / "train.jsonl", rows)
+    task = own(train={"source": {"kind": "files", "path": "elsewhere"}})
+    assert prompts(task, "validation") == ["train 2?", "train 6?"]
+    assert task.left_out == 1
+    assert "test 2?" in prompts(task, "train"), "a training set of another source is only looked through for validation"
+
+
 def test_a_benchmark_keeps_the_rows_that_its_task_asks_about(own: Any) -> None:
     task = own(benchmark={"keeps": {"mine": {"kind": "odd"}}})
     documents = task.roles["test"]

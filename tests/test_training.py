@@ -99,13 +99,16 @@ def test_the_rule_and_the_recipe_are_part_of_an_artifacts_key(bench: Bench) -> N
     source, view = bench.model(SOURCE), bench.data().train
     tools = bench.tools()
     keys = {
-        tools.tune_key(source, view, {}, None),
-        tools.tune_key(source, view, {"source": source}, WeightedSum(source=1.0, trained=1.0)),
-        tools.tune_key(source, view, {"source": source}, WeightedSum(source=1.0, trained=0.5)),
-        bench.tools(seed=1).tune_key(source, view, {}, None),
-        bench.tools(steps=5).tune_key(source, view, {}, None),
+        tools.tune(source, view).key,
+        tools.tune(source, view, frozen={"source": source}, rule=WeightedSum(source=1.0, trained=1.0)).key,
+        tools.tune(source, view, frozen={"source": source}, rule=WeightedSum(source=1.0, trained=0.5)).key,
+        tools.tune(source, view, learns="head").key,
+        tools.tune(source, view, rank=2).key,
+        tools.tune(source, view, learning_rate=2.0).key,
+        bench.tools(seed=1).tune(source, view).key,
+        bench.tools(steps=5).tune(source, view).key,
     }
-    assert len(keys) == 5
+    assert len(keys) == 8
 
 
 def test_a_learning_rate_that_explodes_is_a_failure_with_its_way_out(bench: Bench) -> None:

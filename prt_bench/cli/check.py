@@ -21,7 +21,7 @@ from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
 from prt_bench.plan import Plan, make_plan
 from prt_bench.registry import Registry
 from prt_bench.runner import open_worker
-from prt_bench.tasks import spec_at, task_spec
+from prt_bench.tasks import plain_specs, spec_at, task_spec
 
 __all__ = ["check"]
 
@@ -51,7 +51,7 @@ def check(
     if own is not None and not own.is_file():
         raise RequestError(f"--task {task}: no such file")
     floor = next(name for name, found in registry.methods.items() if _asks_nothing(found.cls.card))
-    spec = spec_at(own) if own else task_spec(task, registry)
+    spec = plain_specs(spec_at(own) if own else task_spec(task, registry), registry)[-1]
     request = selection.request_of(
         settings,
         pair or TRIED[spec.reads],

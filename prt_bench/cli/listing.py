@@ -20,7 +20,8 @@ from prt_bench.pins import PINS_FILE
 from prt_bench.records import ModelCard
 from prt_bench.registry import Registry
 from prt_bench.requests import suites
-from prt_bench.tasks import task_spec
+from prt_bench.task_spec import DerivedSpec
+from prt_bench.tasks import Spec, plain_specs, task_spec
 
 __all__ = ["list_things", "show"]
 
@@ -119,17 +120,13 @@ def _pairs(registry: Registry) -> Rows:
 
 
 def _tasks(registry: Registry) -> Rows:
-    specs = [task_spec(name, registry) for name in registry.task_files()]
-    return [
-        {
-            "name": spec.name,
-            "version": spec.version,
-            "title": spec.title,
-            **spec.listed,
-            "licence": spec.licence,
-        }
-        for spec in specs
-    ]
+    def row(spec: Spec | DerivedSpec) -> dict[str, Any]:
+        tested = plain_specs(spec, registry)[-1]
+        listed = tested.listed | ({"source": "derived"} if isinstance(spec, DerivedSpec) else {})
+        facts = {"name": spec.name, "version": spec.version, "title": spec.title}
+        return {**facts, **listed, "licence": tested.licence}
+
+    return [row(task_spec(name, registry)) for name in registry.task_files()]
 
 
 def _suites(registry: Registry) -> Rows:

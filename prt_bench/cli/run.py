@@ -43,6 +43,7 @@ def run(
     method: selection.Method = None,
     data: selection.Data = None,
     track: selection.TrackOption = selection.Track.paper,
+    strengths: selection.StrengthsOption = None,
     recipe: selection.Recipe = None,
     seeds: selection.Seeds = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only N test examples; never on the board.")] = None,
@@ -60,7 +61,7 @@ def run(
     """Run methods over pairs × tasks and build the leaderboard; with nothing named, the demo suite."""
     settings: Settings = context.obj
     others = {"track": track.value, "recipe": recipe, "seeds": seeds, "limit": limit, "shard": _shard(shard)}
-    others["allow_code"] = allow_code
+    others |= {"allow_code": allow_code, "strengths": strengths.value if strengths else None}
     request = selection.request_of(settings, pair, suite, task, method, data, **others)
     stderr = Console(stderr=True)
     registry = Registry(request.plugins, request.pins)

@@ -12,7 +12,28 @@ from prt_bench.cli.settings import Settings
 from prt_bench.errors import RequestError
 from prt_bench.requests import RunRequest
 
-__all__ = ["Data", "Method", "Pair", "Recipe", "Seeds", "Suite", "Task", "Track", "TrackOption", "request_of"]
+__all__ = [
+    "Data",
+    "Method",
+    "Pair",
+    "Recipe",
+    "Seeds",
+    "Strengths",
+    "StrengthsOption",
+    "Suite",
+    "Task",
+    "Track",
+    "TrackOption",
+    "request_of",
+]
+
+
+class Strengths(StrEnum):
+    """Where parameters are chosen."""
+
+    constants = "constants"
+    source = "source"
+    target = "target"
 
 
 class Track(StrEnum):
@@ -30,6 +51,13 @@ Data = Annotated[list[Path] | None, typer.Option(help="Own image folder with tra
 Seeds = Annotated[int | None, typer.Option(min=1, help="Training seeds 0 … N−1.")]
 TrackOption = Annotated[
     Track, typer.Option(help="The published hyper-parameters as they are, or the same search for every method.")
+]
+StrengthsOption = Annotated[
+    Strengths | None,
+    typer.Option(
+        help="Where strengths (and on the equal track recipes) are chosen: constants, or by validation data of the "
+        "source (paid once) or the target (paid at every upgrade)."
+    ),
 ]
 Recipe = Annotated[
     str | None,

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from prt_bench.api import Box, Family, ModelCard, Network, OutputSpace, Places, Price
+from prt_bench.api import Box, Family, LinearHead, ModelCard, Network, OutputSpace, Places, Price
 from prt_bench.errors import RequestError
 from prt_bench.files import digest
 from prt_bench.models import file_sha256
@@ -105,6 +105,7 @@ class ClipFamily(Family):
             preprocess=_preprocess(preprocessing),
             crop=_crop(preprocessing),
             frozen=("head", "scale"),
+            head=LinearHead("head", module.features, 1.0 if weights == "meta" else float(module.scale)),
             preprocessing=preprocessing,
             head_sha256=None if weights == "meta" else hashlib.sha256(head.numpy().tobytes()).hexdigest(),
         )

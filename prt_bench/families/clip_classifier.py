@@ -26,9 +26,12 @@ class ClipClassifier(torch.nn.Module):
         self.register_buffer("head", head)
         self.register_buffer("scale", scale)
 
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalised image embeddings (B, E)."""
+        return torch.nn.functional.normalize(self.visual(pixels), dim=-1)
+
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        embedding = torch.nn.functional.normalize(self.visual(pixels), dim=-1)
-        return self.scale * (embedding @ self.head.T)
+        return self.scale * (self.features(pixels) @ self.head.T)
 
 
 @torch.no_grad()
