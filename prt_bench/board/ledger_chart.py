@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prt_bench.errors import RequestError
+from prt_bench.board.drawing import write_chart
 from prt_bench.lifetime import Amount, BreakEven, Ledger, LedgerLine, break_even_upgrades, counted, territory
 
 if TYPE_CHECKING:
@@ -36,7 +34,6 @@ DASHES = ([1, 0], [8, 3], [2, 2], [9, 3, 2, 3], [14, 4], [4, 4], [1, 4], [9, 3, 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 GREY, INK = "#767676", "#222222"
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
-SCALE = 2
 Row = dict[str, Any]
 
 
@@ -46,36 +43,7 @@ def draw(ledger: Ledger, upgrades: int, queries: float, within: float | None, pa
     Raises:
         RequestError: the file cannot be written.
     """
-    # Slow to load, and needed nowhere else.
-    import vl_convert
-
-    made = specification(ledger, upgrades, queries, within)
-    if path.suffix.lower() == ".png":
-        content = _smaller(vl_convert.vegalite_to_png(made, scale=SCALE))
-    else:
-        picture: str = vl_convert.vegalite_to_svg(made)
-        content = (_page(picture, ledger) if path.suffix.lower() == ".html" else picture).encode()
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise RequestError(f"--chart {path}: cannot be written ({error.strerror})") from None
-
-
-def _smaller(picture: bytes) -> bytes:
-    """The same pixels, packed better."""
-    from PIL import Image
-
-    packed = io.BytesIO()
-    Image.open(io.BytesIO(picture)).convert("RGB").save(packed, "PNG", optimize=True)
-    return packed.getvalue()
-
-
-def _page(picture: str, ledger: Ledger) -> str:
-    title = html.escape(_title(ledger))
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n<body style="margin:0">'
-        f'<figure role="img" aria-label="{title}" style="margin:0">{picture}</figure></body></html>\n'
-    )
+    write_chart(specification(ledger, upgrades, queries, within), path, _title(ledger))
 
 
 def specification(ledger: Ledger, upgrades: int, queries: float, within: float | None) -> dict[str, Any]:

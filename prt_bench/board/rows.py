@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from prt_bench.board.table import Table
+from prt_bench.board.table import BEYOND, Table
+from prt_bench.board.verdicts import GAINS
+from prt_bench.comparing import Estimate
 
 __all__ = ["COLUMNS", "csv_text", "flat_rows", "guarded", "latex", "markdown"]
 
@@ -17,7 +19,14 @@ COLUMNS = (
     "role", "seeds", "n", "metric", "score", "score_low", "score_high", "difference", "difference_low",
     "difference_high", "difference_absent", "flops", "ms", "ratio_to_target", "ratio_low", "ratio_high",
     "latency_valid", "once_flops", "once_seconds", "once_reused", "upgrade_flops", "upgrade_seconds",
-    "upgrade_reused",
+    "upgrade_reused", "tuned_on", "strengths", "once_trials", "upgrade_trials", "score_items_low", "score_items_high",
+    "score_seeds_low", "score_seeds_high", "difference_items_low", "difference_items_high", "difference_seeds_low",
+    "difference_seeds_high", "difference_p", "difference_p_holm", "difference_detectable", "standing", "among_best",
+    "to_ensemble", "to_ensemble_low", "to_ensemble_high", "to_target", "to_target_low", "to_target_high",
+    "to_reference", "to_reference_low", "to_reference_high", "gain_ensembling", "gain_ensembling_low",
+    "gain_ensembling_high", "gain_tuned_source", "gain_tuned_source_low", "gain_tuned_source_high",
+    "gain_beyond_ensemble", "gain_beyond_ensemble_low", "gain_beyond_ensemble_high", "gap_closed", "gap_closed_low",
+    "gap_closed_high", "gap_closed_absent", "agreement", "agreement_low", "agreement_high", *BEYOND,
 )  # fmt: skip
 SHOWN = (
     "source",
@@ -41,17 +50,42 @@ def flat_rows(tables: Iterable[Table]) -> list[dict[str, Any]]:
         for row in table.rows:
             latency = row.latency
             ratio = (latency.ratio_to_target if latency else None) or (None, None, None)
-            low, middle, high = row.difference or (None, None, None)
+            told = row.verdicts
+            found = row.difference
+            gains = {} if isinstance(told.gains, str) else told.gains
+            gap = (None, None, None) if isinstance(told.gap, str) else told.gap
             values = (
                 table.pair.source, table.pair.target, table.task, table.version, table.data_sha256, table.track,
                 table.recipe, table.embedded, row.label, row.title, row.note, row.role, len(row.seeds), table.n,
-                table.primary, row.score, *row.score_ci95, middle, low, high, row.difference_absent,
+                table.primary, *_estimate(told.score), *_estimate(told.to_floor), _reason(told.to_floor),
                 row.per_query.flops.total, latency.p50_ms if latency else None, ratio[1], ratio[0], ratio[2],
                 latency.valid if latency else None, row.once.train_flops, row.once.seconds, row.once.reused,
-                row.per_upgrade.train_flops, row.per_upgrade.seconds, row.per_upgrade.reused,
+                row.per_upgrade.train_flops, row.per_upgrade.seconds, row.per_upgrade.reused, table.tuned_on,
+                row.strengths, row.once.trials, row.per_upgrade.trials, *told.score.items, *_ends(told.score.seeds),
+                *_ends(found.items if found else None), *_ends(found.seeds if found else None),
+                found.p if found else None, told.p_floor, found.detectable if found else None, told.standing,
+                told.among_best, *_estimate(told.to_ensemble), *_estimate(told.to_target),
+                *_estimate(told.to_reference), *(end for name in GAINS for end in _estimate(gains.get(name, ""))),
+                gap[1], gap[0], gap[2], _reason(told.gap), *_estimate(told.agreement), *row.quality.values(),
             )  # fmt: skip
             rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
+
+
+Numbers = tuple[float | None, ...]
+
+
+def _estimate(found: Estimate | str) -> Numbers:
+    """Value, low and high end."""
+    return (None, None, None) if isinstance(found, str) else (found.value, *found.interval)
+
+
+def _ends(interval: tuple[float, float] | None) -> Numbers:
+    return interval or (None, None)
+
+
+def _reason(found: object) -> str | None:
+    return found if isinstance(found, str) else None
 
 
 def guarded(value: Any) -> Any:

@@ -18,8 +18,11 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from prt_bench.board.contests import standings
 from prt_bench.board.rows import csv_text, flat_rows
-from prt_bench.board.table import Filed, Row, Table, tables
+from prt_bench.board.table import BEYOND, Filed, Row, Table, tables
+from prt_bench.board.verdicts import GAINS
+from prt_bench.comparing import Across, Comparison, Estimate
 from prt_bench.files import write_atomically
 from prt_bench.records import FLOP_CONVENTION, SCHEMA_VERSION, CostTerm, Record
 
@@ -59,6 +62,7 @@ def _page(filed: Sequence[Filed], found: Sequence[Table]) -> str:
         newest=max(records.values(), key=_finished, default=None),
         flop_convention=FLOP_CONVENTION,
         schema_version=SCHEMA_VERSION,
+        gains=GAINS,
     )
 
 
@@ -118,12 +122,34 @@ def _pairs(found: Sequence[Table], records: Mapping[Path, Record]) -> list[dict[
     """One section per pair, those of real models first."""
     ordered = sorted(found, key=lambda table: (table.embedded, str(table.pair), table.task, table.version))
     sections, numbers = [], count(1)
-    for (embedded, _), group in groupby(ordered, key=lambda table: (table.embedded, str(table.pair))):
+    for (embedded, _), same in groupby(ordered, key=lambda table: (table.embedded, str(table.pair))):
+        group = list(same)
         views = [_table(table, next(numbers), records) for table in group]
         pair, names = views[0]["table"].pair, Counter(view["name"] for view in views)
-        facts = {"pair": pair, "embedded": embedded, "tables": views, "names": names}
+        facts = {"pair": pair, "embedded": embedded, "tables": views, "names": names, "over_tasks": _over_tasks(group)}
         sections.append(facts | {"glance": _glance(views)})
     return sections
+
+
+def _over_tasks(group: Sequence[Table]) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """By track, where it has several tasks: methods against each task's best floor, and what so many tasks allow."""
+    return [
+        (
+            track,
+            max((line.found for line in lines), key=lambda found: len(found.tasks)).note,
+            [
+                {"title": line.title, "found": line.found, "missing": line.missing, "mean": _mean(line.found)}
+                for line in lines
+            ],
+        )
+        for (_, track), lines in standings(group).items()
+        if any(len(line.found.tasks) > 1 for line in lines)
+    ]
+
+
+def _mean(found: Across) -> Value:
+    ends = () if found.interval is None else (f"[{', '.join(map(_points, found.interval))}]",)
+    return Value(_points(found.mean), ends)
 
 
 def _glance(views: Sequence[dict[str, Any]]) -> list[tuple[str, str, list[dict[str, Any] | None]]]:
@@ -140,40 +166,53 @@ def _glance(views: Sequence[dict[str, Any]]) -> list[tuple[str, str, list[dict[s
 
 
 def _table(table: Table, number: int, records: Mapping[Path, Record]) -> dict[str, Any]:
-    notes = Footnotes()
-    ends = [0.0, *(100 * end for row in table.rows for end in row.difference or ())]
+    notes, more = Footnotes(), Footnotes()
+    ends = [0.0, *(100 * end for row in table.rows if row.difference for end in row.difference.interval)]
     room = 0.05 * (max(ends) - min(ends)) or 1.0
     axis = Axis(min(ends) - room, max(ends) + room)
-    rows = [_row(row, table, axis, notes, [records[path] for path in row.paths]) for row in table.rows]
+    rows = [_row(row, table, axis, notes, more, [records[path] for path in row.paths]) for row in table.rows]
     first = records[table.rows[0].paths[0]]
     return {
         "table": table,
         "first": first,
         "id": f"table-{number}",
         "name": (table.task, table.version, first.cell.track, table.recipe),
+        "detectable": table.detectable and f"{100 * table.detectable:.1f}",
+        "best": sum(row.verdicts.among_best for row in table.rows),
         "sessions": len({row.latency.session for row in table.rows if row.latency}),
         "axis": axis,
         "rows": rows,
         "groups": [(role, list(group)) for role, group in groupby(rows, key=lambda row: str(row["role"]))],
         "notes": notes,
+        "more_notes": more,
     }
 
 
-def _row(row: Row, table: Table, axis: Axis, notes: Footnotes, records: Sequence[Record]) -> dict[str, Any]:
+def _row(
+    row: Row, table: Table, axis: Axis, notes: Footnotes, more: Footnotes, records: Sequence[Record]
+) -> dict[str, Any]:
     newest, first = max(records, key=_finished), min(records, key=lambda record: record.cell.seed)
-    verdict, difference, plot = None, Value("–"), None
+    told, difference, plot = row.verdicts, Value("–"), None
     if row.difference:
-        low, middle, high = row.difference
-        verdict = "above" if low > 0 else "below" if high < 0 else "same"
-        difference = Value(_points(middle), (f"[{_points(low)}, {_points(high)}]",))
-        plot = [axis.x(100 * end) for end in (low, middle, high)]
+        low, high = row.difference.interval
+        difference = _compared(row.difference, notes)
+        plot = [axis.x(100 * end) for end in (low, row.difference.value, high)]
     elif not row.is_best_floor:
-        difference = notes.missing(row.difference_absent or NO_REASON)
+        difference = notes.missing(str(told.to_floor))
     return {
         **{name: getattr(row, name) for name in ("label", "title", "role", "note", "seeds", "is_best_floor")},
         "score": Value(f"{100 * row.score:.1f}", (f"[{', '.join(f'{100 * end:.1f}' for end in row.score_ci95)}]",)),
         "difference": difference,
-        "verdict": verdict,
+        "verdict": told.standing,
+        "among_best": told.among_best,
+        "more": [
+            *(_compared(told.gains if isinstance(told.gains, str) else told.gains[name], more) for name in GAINS),
+            _compared(told.to_target, more),
+            _compared(told.to_reference, more),
+            _gap(told.gap, more),
+            _share(told.agreement, more),
+            *(_beyond(row, name, more, newest) for name in BEYOND),
+        ],
         "plot": plot,
         "costs": [
             _per_query(row, table, notes, newest),
@@ -181,6 +220,34 @@ def _row(row: Row, table: Table, axis: Axis, notes: Footnotes, records: Sequence
             *(_paid(getattr(row, verb), notes, first, f"cost.{verb}") for verb in ("once", "per_upgrade")),
         ],
     }
+
+
+def _compared(found: Comparison | str, notes: Footnotes) -> Value:
+    """A difference in points, or the reason why there is none."""
+    if isinstance(found, str):
+        return notes.missing(found)
+    low, high = found.interval
+    return Value(_points(found.value), (f"[{_points(low)}, {_points(high)}]",))
+
+
+def _gap(found: tuple[float, float, float] | str, notes: Footnotes) -> Value:
+    if isinstance(found, str):
+        return notes.missing(found)
+    low, share, high = (f"{100 * part:.0f}".replace("-", "−") for part in found)
+    return Value(f"{share} %", (f"[{low}, {high}]",))
+
+
+def _share(found: Estimate | str, notes: Footnotes) -> Value:
+    if isinstance(found, str):
+        return notes.missing(found)
+    return Value(f"{100 * found.value:.1f}", (f"[{', '.join(f'{100 * end:.1f}' for end in found.interval)}]",))
+
+
+def _beyond(row: Row, name: str, notes: Footnotes, record: Record) -> Value:
+    value, metrics = row.quality[name], record.quality.metrics if record.quality else {}
+    if value is None:
+        return notes.missing(_why(record, f"quality.{name}", f"the task has no {name.replace('_', ' ')}"))
+    return Value(f"{100 * value:.1f}" if name in {*metrics, "ece"} else f"{value:.3f}")
 
 
 def _per_query(row: Row, table: Table, notes: Footnotes, record: Record) -> Value:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from prt_bench.answers import read_answers
+from prt_bench.board.verdicts import Measured, Verdicts, verdicts
+from prt_bench.comparing import Comparison
 from prt_bench.errors import RequestError
 from prt_bench.files import digest
 from prt_bench.records import CostTerm, LatencyRow, PairNames, PerQuery, Record, read_record
-from prt_bench.stats import Difference, bootstrap_interval, paired_difference
 
-__all__ = ["ROLE_ORDER", "Filed", "Row", "Table", "find_records", "tables"]
+__all__ = ["BEYOND", "ROLE_ORDER", "Filed", "Row", "Table", "find_records", "tables"]
 
 ROLE_ORDER = {"floor": 0, "method": 1, "reference": 2}
+BEYOND = ("mean_per_class", "nll", "nll_calibrated", "ece")
+"""Numbers of a record's quality that are shown beside the score."""
 HEADLINE_BATCH, HEADLINE_PLACEMENT = 1, "one after another"
 
 
@@ -40,16 +42,34 @@ class Row:
     note: str
     """Why a row of the same label stands beside this one; empty where there is none."""
     seeds: list[int]
-    score: float
-    score_ci95: tuple[float, float]
+    strengths: str
+    """Where its parameters were chosen."""
+    measured: Measured
+    verdicts: Verdicts
+    quality: Mapping[str, float | None]
+    """Beyond the score, by name: means over seeds."""
     per_query: PerQuery
     once: CostTerm
     per_upgrade: CostTerm
-    difference: Difference | None = None
-    """To the best floor, on the same items and seeds: (low, difference, high)."""
-    difference_absent: str | None = None
+    finished: str
+    """When the newest of its records was."""
     is_best_floor: bool = False
     paths: list[Path] = field(default_factory=list)
+
+    @property
+    def score(self) -> float:
+        return self.verdicts.score.value
+
+    @property
+    def score_ci95(self) -> tuple[float, float]:
+        """Over items and, where there are several, seeds."""
+        return self.verdicts.score.interval
+
+    @property
+    def difference(self) -> Comparison | None:
+        """To the best floor, on the same items and seeds."""
+        found = self.verdicts.to_floor
+        return None if isinstance(found, str) else found
 
     @property
     def gflops(self) -> float | None:
@@ -82,6 +102,10 @@ class Table:
     hardware: list[str]
     rows: list[Row]
     best_floor: str | None = None
+    detectable: float | None = None
+    """The median of what the comparisons with the best floor could have seen, 4 times of 5."""
+    tuned_on: str = ""
+    """Another task, where this one tells what tuning on that makes a model forget."""
     contamination: str = ""
     """Why the test is in-domain for what was trained on, where it is."""
 
@@ -118,18 +142,19 @@ def _table(group: Sequence[Filed]) -> Table:
     seen: Counter[str] = Counter()
     for entry in sorted(group, key=lambda entry: entry.record.provenance.finished, reverse=True):
         record = entry.record
-        facts = [record.cell.method, record.cell.params, record.cell.recipe, record.provenance.method_source_sha256]
+        cell = record.cell
+        facts = [cell.method, cell.params, cell.strengths, cell.recipe, record.provenance.method_source_sha256]
         # The same seed twice is an older state of the harness: a row of its own, so that nothing vanishes.
-        seen[digest([*facts, record.cell.seed])] += 1
-        by_row.setdefault(digest([*facts, seen[digest([*facts, record.cell.seed])]]), []).append(entry)
-    answers = {key: _answers(entries) for key, entries in by_row.items()}
-    rows = {key: _row(entries, answers[key]) for key, entries in by_row.items()}
+        seen[digest([*facts, cell.seed])] += 1
+        by_row.setdefault(digest([*facts, seen[digest([*facts, cell.seed])]]), []).append(entry)
+    measured: dict[str, Measured] = {}
+    for key, entries in by_row.items():
+        measured[key] = _measured(entries, next(iter(measured.values())).items if measured else [])
+    best = _best_floor({key: measured[key] for key in by_row if by_row[key][0].record.cell.role == "floor"})
+    told = verdicts(measured, best)
+    rows = {key: _row(entries, measured[key], told[key], key == best) for key, entries in by_row.items()}
     _tell_apart(list(rows.items()))
-    floors = {key: row for key, row in rows.items() if row.role == "floor"}
-    best = max(floors, key=lambda key: floors[key].score) if floors else None
-    for key, row in rows.items():
-        row.is_best_floor = key == best
-        row.difference, row.difference_absent = _difference(answers, key, best)
+    compared = [row.difference.detectable for row in rows.values() if row.difference]
     return Table(
         pair=first.cell.pair,
         task=first.cell.task,
@@ -143,74 +168,65 @@ def _table(group: Sequence[Filed]) -> Table:
         contamination=first.provenance.task.contamination,
         hardware=sorted({entry.record.environment.hardware for entry in group}),
         rows=sorted(rows.values(), key=lambda row: (ROLE_ORDER[row.role], row.score)),
-        best_floor=floors[best].title if best else None,
+        best_floor=rows[best].title if best else None,
+        detectable=float(np.median(compared)) if compared else None,
+        tuned_on=first.cell.tuned_on,
     )
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """Per seed, what each item adds to the score: its mean is the score."""
-
-    items: list[str]
-    by_seed: dict[int, NDArray[np.float64]]
+def _best_floor(floors: Mapping[str, Measured]) -> str | None:
+    means = {key: float(np.mean([*row.by_seed.values()])) for key, row in floors.items()}
+    return max(means, key=lambda key: means[key], default=None)
 
 
-def _answers(entries: Sequence[Filed]) -> _Answers:
-    items: list[str] = []
-    by_seed: dict[int, NDArray[np.float64]] = {}
-    for entry in entries:
-        quality = entry.record.quality
-        assert quality is not None
-        path = entry.path.parent / quality.predictions
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                read = list(csv.DictReader(file))
-            ids = [row["id"] for row in read]
-            # Texts have a score of their own; of images it follows from the label.
-            labels = np.array([int(row.get("label", 0)) for row in read])
-            correct = np.array([_score(row) for row in read], dtype=np.float64)
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise RequestError(f"{path}: not a predictions file ({error}); its record is {entry.path}") from None
-        n = quality.metrics[quality.primary].n
-        if len(read) != n:
-            raise RequestError(f"{path}: holds {len(read)} answers, its record {entry.path} says {n}")
-        if by_seed and ids != items:
-            raise RequestError(f"{path}: holds other test items than the same method's other seeds")
-        items = ids
-        if quality.primary == "mean_per_class":
-            counts = np.bincount(labels)
-            correct = correct * len(labels) / (np.count_nonzero(counts) * counts[labels])
-        by_seed[entry.record.cell.seed] = correct
-    return _Answers(items, by_seed)
+def _measured(entries: Sequence[Filed], known: list[str]) -> Measured:
+    """Answers of one row; items that are the `known` ones are kept once: there are many, and many comparisons."""
+    found = {entry.record.cell.seed: read_answers(entry.record, entry.path) for entry in entries}
+    first = next(iter(found.values()))
+    for answers in found.values():
+        if answers.items != first.items:
+            raise RequestError(f"{answers.file}: holds other test items than the same method's other seeds")
+    given = {seed: answers.given for seed, answers in found.items() if answers.given is not None}
+    cell = entries[0].record.cell
+    by_seed = {seed: answers.values for seed, answers in found.items()}
+    items = known if known == first.items else first.items
+    return Measured(items, by_seed, given or None, cell.stands_for, cell.strengths, cell.role == "floor")
 
 
-def _score(row: Mapping[str, str]) -> float:
-    return float(row["score"]) if "score" in row else float(row["prediction"] == row["label"])
-
-
-def _row(entries: Sequence[Filed], answers: _Answers) -> Row:
+def _row(entries: Sequence[Filed], measured: Measured, told: Verdicts, is_best_floor: bool) -> Row:
     newest = max(entries, key=lambda entry: entry.record.provenance.finished).record
     assert newest.cost is not None
-    assert newest.quality is not None
-    scores = np.stack(list(answers.by_seed.values()))
-    interval = newest.quality.metrics[newest.quality.primary].ci95
-    if len(scores) > 1 or interval is None:
-        interval = bootstrap_interval(scores.mean(axis=0))
-    value = float(scores.mean())
-    changed = ",".join(f"{name}={setting}" for name, setting in newest.cell.params.items())
+    params = ",".join(f"{name}={setting}" for name, setting in newest.cell.params.items())
+    chosen_on = newest.cell.strengths
     return Row(
         label=newest.cell.method,
         title=newest.cell.title or newest.cell.method,
         role=newest.cell.role,
-        note=changed,
-        seeds=sorted(answers.by_seed),
-        score=value,
-        score_ci95=(min(interval[0], value), max(interval[1], value)),
+        note=params if chosen_on == "constants" else f"chosen on the {chosen_on}'s validation data",
+        seeds=sorted(measured.by_seed),
+        strengths=chosen_on,
+        measured=measured,
+        verdicts=told,
+        quality={name: _mean(entries, name) for name in BEYOND},
         per_query=newest.cost.per_query,
         once=_paid(entries, "once"),
         per_upgrade=_paid(entries, "per_upgrade"),
+        finished=newest.provenance.finished,
+        is_best_floor=is_best_floor,
         paths=[entry.path for entry in entries],
     )
+
+
+def _mean(entries: Sequence[Filed], name: str) -> float | None:
+    """Of a number of the records' quality; None where a record has none."""
+    values = []
+    for entry in entries:
+        quality = entry.record.quality
+        assert quality is not None
+        metric = quality.metrics.get(name)
+        values.append(metric.value if metric else getattr(quality, name, None))
+    known = [float(value) for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _paid(entries: Sequence[Filed], verb: str) -> CostTerm:
@@ -230,17 +246,3 @@ def _tell_apart(rows: Sequence[tuple[str, Row]]) -> None:
             row.note = ""
         elif notes[row.label, row.note] > 1:
             row.note = ", ".join(filter(None, [row.note, f"record {row.paths[0].stem[:8]}"]))
-
-
-def _difference(answers: dict[str, _Answers], key: str, best: str | None) -> tuple[Difference | None, str | None]:
-    if best is None:
-        return None, "no floor was run on this pair and task"
-    if key == best:
-        return None, "this is the best floor"
-    mine, floor = answers[key], answers[best]
-    seeds = sorted(set(mine.by_seed) & set(floor.by_seed))
-    if not seeds:
-        return None, "no seed in common with the best floor"
-    if mine.items != floor.items:
-        return None, "the test items differ from the best floor's"
-    return paired_difference([mine.by_seed[s] for s in seeds], [floor.by_seed[s] for s in seeds]), None

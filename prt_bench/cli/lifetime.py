@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from prt_bench.board.drawing import refuse_unwritable
 from prt_bench.cli.lifetime_text import CONVENTIONS, THRESHOLDS, Question, answer, meaning, print_ledger
 from prt_bench.cli.settings import Settings
 from prt_bench.errors import RequestError
@@ -35,7 +36,6 @@ from prt_bench.records import SCHEMA_VERSION
 __all__ = ["lifetime"]
 
 MOST = 1e30
-CHARTS = (".svg", ".png", ".html")
 GRID = (*(float(digit * 10**power) for power in range(3) for digit in (1, 2, 5)), 1000.0)
 """Upgrades of the map in JSON; queries need no grid."""
 
@@ -72,10 +72,7 @@ def lifetime(
             raise RequestError(f"{name} {value:g}: a number above 0, at most {MOST:g}")
     if within is not None and not 0 <= within <= 100:
         raise RequestError(f"--within {within:g}: points between 0 and 100")
-    if chart is not None and chart.suffix.lower() not in CHARTS:
-        raise RequestError(f"--chart {chart}: a chart ends in {', '.join(CHARTS)}")
-    if chart is not None and not chart.absolute().parent.is_dir():
-        raise RequestError(f"--chart {chart}: there is no such folder")
+    refuse_unwritable(chart)
     ledger = read_ledger(settings.out, parse_chain(pair), task, track.value, recipe, batch_size)
     question = Question(upgrades, queries, price, within)
     if as_json:

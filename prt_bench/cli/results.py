@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from prt_bench.board.contest_chart import draw_contests
+from prt_bench.board.contests import Contest, contests
+from prt_bench.board.drawing import refuse_unwritable
 from prt_bench.board.rows import csv_text, flat_rows, latex, markdown
 from prt_bench.board.table import find_records, tables
+from prt_bench.cli.contest_tables import contest_rows, print_contests
 from prt_bench.cli.settings import Settings
-from prt_bench.cli.tables import print_tables
+from prt_bench.cli.tables import print_gains, print_tables
+from prt_bench.errors import RequestError
 
 __all__ = ["results"]
 
@@ -30,15 +36,37 @@ class Format(StrEnum):
 def results(
     context: typer.Context,
     format: Annotated[Format, typer.Option(help="How to write them.")] = Format.table,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Two methods: the paired difference, first − second, wherever both were run."),
+    ] = None,
+    chart: Annotated[Path | None, typer.Option(help="Draw that difference: a .svg, .png or .html file.")] = None,
 ) -> None:
-    """Print all results of the leaderboard folder."""
+    """Print all results of the leaderboard folder, or what they say of two methods."""
     settings: Settings = context.obj
+    refuse_unwritable(chart)
+    if chart is not None and compare is None:
+        raise RequestError("--chart: say which two methods it shows, with --compare METHOD METHOD")
+    if compare is not None and format not in (Format.table, Format.json):
+        raise RequestError(f"--compare: written as table or json, not {format.value}")
     found = tables(find_records(settings.out))
-    if format is Format.table:
+    if compare is not None:
+        _compare(contests(found, *compare), format, chart)
+    elif format is Format.table:
         print_tables(found, Console())
-        return
-    rows = flat_rows(found)
-    typer.echo(_written(rows, format), nl=False)
+        print_gains(found, Console())
+    else:
+        typer.echo(_written(flat_rows(found), format), nl=False)
+
+
+def _compare(found: list[Contest], format: Format, chart: Path | None) -> None:
+    if format is Format.json:
+        typer.echo(json.dumps(contest_rows(found), indent=1))
+    else:
+        print_contests(found, Console())
+    if chart is not None:
+        draw_contests(found, chart)
+        Console(stderr=True).print(f"chart: {chart}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _written(rows: list[dict[str, Any]], format: Format) -> str:

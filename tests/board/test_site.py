@@ -46,6 +46,9 @@ def _record(
     absent: dict[str, str] | None = None,
     data: str = "d",
     error: str | None = None,
+    stands_for: str = "",
+    tuned_on: str = "",
+    quality: dict[str, float] | None = None,
     finished: str = "2026-01-02T03:04:05+00:00",
 ) -> dict[str, Any]:
     share = right / N
@@ -54,10 +57,11 @@ def _record(
         "session": "s1", "batch_size": 1, "p50_ms": 4.5, "p90_ms": None, "ratio_to_target": [1.4, 1.5, 1.6],
         "valid": valid, "reasons": [] if valid else ["the warm-up did not settle"],
     }  # fmt: skip
+    beyond = quality or {}
     quality = {
         "primary": "top1",
         "metrics": {"top1": {"value": share, "ci95": [share - 0.03, share + 0.03], "n": N, "split": "test"}},
-        "nll": None, "nll_calibrated": None, "ece": None, "predictions": "record.predictions.csv",
+        "nll": None, "nll_calibrated": None, "ece": None, "predictions": "record.predictions.csv", **beyond,
     }  # fmt: skip
     by_member = dict.fromkeys(members, None if flops is None else flops // len(members))
     cost = {
@@ -69,7 +73,7 @@ def _record(
                 "total": flops, "by_member": by_member, "calls": dict.fromkeys(members, 1.0), "rule": 0,
                 "rule_elementwise": 0, "uncounted_ops": [] if flops is not None else ["aten.mystery"],
             },
-            "params": {"total": 1, "by_member": dict.fromkeys(members, 1)},
+            "params": {"total": len(members), "by_member": dict.fromkeys(members, 1)},
             "memory": {"weights": 4},
             "latency": [row] if latency else None,
         },
@@ -79,6 +83,7 @@ def _record(
         "cell": {
             "id": name, "pair": {"source": pair[0], "target": pair[1]}, "task": task, "method": method, "role": role,
             "title": title or method, "seed": seed, "params": {}, "recipe": {}, "limit": limit,
+            "stands_for": stands_for, "tuned_on": tuned_on,
         },
         "status": "failed" if error else "ok",
         "error": {"type": "CellError", "message": error, "where": "fit"} if error else None,
@@ -110,7 +115,7 @@ def file(tmp_path: Path) -> File:
         folder.mkdir(parents=True)
         path = folder / "record.json"
         path.write_text(Record.model_validate(record).model_dump_json(), encoding="utf-8")
-        lines = [f"test/{item},1,{int(item < right)},-0.5" for item in range(N)]
+        lines = [f"test/{item},1,{int(item < right)},-1.0" for item in range(N)]
         text = "\n".join(["id,label,prediction,log_prob_label", *lines]) + "\n"
         path.with_suffix(".predictions.csv").write_text(text, encoding="utf-8")
         return path
@@ -130,34 +135,39 @@ def _floors(file: File, **facts: Any) -> None:
 
 
 class Reader(HTMLParser):
-    """Tags with their attributes, and the text of each table row."""
+    """Tags with their attributes, and the text of each table row: in `rows`, or in `more` where it is folded away."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.rows: list[str] = []
+        self.more: list[str] = []
+        self.shown = self.rows
         self.text = ""
         self.in_row = False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        self.shown = self.more if tag == "details" else self.shown
         self.in_row = tag == "tr" or self.in_row
         if tag == "tr":
-            self.rows.append("")
+            self.shown.append("")
         self.handle_data(" ")
 
     def handle_endtag(self, tag: str) -> None:
         self.in_row = self.in_row and tag != "tr"
+        self.shown = self.rows if tag == "details" else self.shown
 
     def handle_data(self, data: str) -> None:
         self.text += data
         if self.in_row:
-            self.rows[-1] += data
+            self.shown[-1] += data
 
-    def row(self, title: str) -> str:
+    def row(self, title: str, more: bool = False) -> str:
         """The one row that starts with this title, its spaces squeezed."""
-        (found,) = [text for text in map(" ".join, map(str.split, self.rows)) if text.startswith(title)]
+        rows = self.more if more else self.rows
+        (found,) = [text for text in map(" ".join, map(str.split, rows)) if text.startswith(title)]
         return found
 
 
@@ -229,13 +239,121 @@ def test_verdicts_say_what_the_intervals_say(file: File, build: Callable[[], str
     file("bad", 120)
     file("even", 281)
     seen = Reader(build())
-    assert "+10.0 [+7.0, +13.2] ▲ above every floor" in seen.row("good")
+    assert "+10.0 [+7.0, +13.0] ▲ above every floor" in seen.row("good")
     assert re.search(r"−40\.0 \[−4\d\.\d, −3\d\.\d\] ▼ below the best floor", seen.row("bad"))
-    assert re.search(r"\+0\.2 ?\[0\.0, \+\d\.\d\] ◇ not distinguishable", seen.row("even"))
+    assert re.search(r"\+0\.2 \[−0\.\d, \+\d\.\d\] ◇ not distinguishable", seen.row("even"))
     assert "0: the best floor" in seen.row("Tuned source")
     assert "3.4 TFLOPs 90 s shared with other cells none" in seen.row("good")
     labels = [a.get("aria-label") or "" for tag, a in seen.tags if tag == "svg"]
-    assert "+10.0 points, 95 % interval [+7.0, +13.2]" in labels
+    assert "+10.0 points, 95 % interval [+7.0, +13.0]" in labels
+
+
+def test_an_interval_beside_0_is_no_verdict_before_the_correction(file: File, build: Callable[[], str]) -> None:
+    """8 items more of 400: alone a difference, among many rows none."""
+    _floors(file)
+    file("more", 288)
+    assert re.search(r"\+2\.0 \[\+0\.\d, \+3\.\d\] ▲ above every floor", Reader(build()).row("more"))
+    for number in range(30):
+        file(f"crowd-{number}", 280)
+    assert re.search(r"\+2\.0 \[\+0\.\d, \+3\.\d\] ◇ not distinguishable", Reader(build()).row("more"))
+
+
+def test_rows_that_may_be_the_best_are_marked(file: File, build: Callable[[], str]) -> None:
+    _floors(file)
+    file("first", 320)
+    assert "80.0 [75.8, 83.6] best" in Reader(build()).row("first")
+    file("second", 318)
+    seen = Reader(build())
+    assert "80.0 [75.8, 83.6] ≈ best" in seen.row("first")
+    assert "≈ best" in seen.row("second")
+    assert not re.search(r"\] (≈ )?best", seen.row("Untuned target"))
+
+
+def _whole(file: File, right: int = 340, **facts: Any) -> None:
+    """All that gains and gaps are told from, a method, and a reference."""
+    file("zero-shot", 200, "floor", title="Untuned target", stands_for="untuned target", **facts)
+    file("untuned", 240, "floor", title="Untuned both", stands_for="untuned ensemble", **facts)
+    file("plain", 300, title="Plain", stands_for="plain ensemble", **facts)
+    file("mine", right, title="Mine", **facts)
+    file("full", 360, "reference", title="Full", stands_for="tuned target", **facts)
+
+
+def test_where_a_score_comes_from_is_told_below_the_table(file: File, build: Callable[[], str]) -> None:
+    _whole(file)
+    page = build()
+    seen = Reader(page)
+    assert page.count("<details>") == page.count("<summary>") == 1
+    assert seen.row("Mine", more=True) == (
+        "Mine +10.0 [+7.0, +13.0] +15.0 [+11.4, +18.6] +10.0 [+7.0, +13.0] +35.0 [+30.3, +39.7] −5.0 [−7.2, −2.8] "
+        "87 % [82, 93] 95.0 [92.4, 96.7] – 4 – 5 – 6 – 7"
+    )
+    for reason in (
+        "a floor ports nothing",
+        "this is one of the steps",
+        "this is the tuned target",
+        "has no mean per class",
+    ):
+        assert reason in page.split("<details>")[1]
+        assert reason not in page.split("<details>")[0]
+
+
+def test_calibration_is_shown_where_it_was_measured(file: File, build: Callable[[], str]) -> None:
+    _floors(file)
+    file("fits", 320, quality={"nll": 1.0, "nll_calibrated": 0.9})
+    assert re.search(r" – \d 1\.000 0\.900 – \d$", Reader(build()).row("fits", more=True))
+
+
+def test_the_caption_says_what_the_table_could_have_seen(file: File, build: Callable[[], str]) -> None:
+    _floors(file)
+    file("eft", 320)
+    text = " ".join(Reader(build()).text.split())
+    (told,) = re.findall(
+        r"best floor: Tuned source · a true difference to it of (\d+\.\d) points would be seen 4 ", text
+    )
+    assert 3 < float(told) < 6
+
+
+def test_methods_are_summed_up_over_tasks(file: File, build: Callable[[], str]) -> None:
+    _whole(file)
+    assert "Over the tasks of this pair" not in build()
+    _whole(file, task="letters", right=100)
+    _whole(file, task="digits-after", tuned_on="digits", right=10)
+    file("alone", 390, title="Alone")
+    page = build()
+    text = " ".join(Reader(page).text.split())
+    assert "against each task's best floor. 2 tasks: the interval is wide, and another task may differ" in text
+    start = page.index("Over the tasks of this pair, constants")
+    seen = Reader(page[start : page.index("</table>", start)])
+    # 340 and 100 right of 400 against the floor's 240: +25 and −35 points.
+    assert re.fullmatch(r"Mine 1 / 0 / 1 −5\.0 \[−\d+\.\d, \+\d+\.\d\]", seen.row("Mine"))
+    assert seen.row("Alone") == "Alone 1 / 0 / 0 not over the same tasks: without letters"
+    assert not any(row.strip().startswith("Untuned") for row in seen.rows)
+
+
+def test_forgetting_says_what_was_tuned_on(file: File, build: Callable[[], str]) -> None:
+    _floors(file)
+    assert "Forgetting." not in build()
+    _floors(file, task="other", tuned_on="digits")
+    assert "Forgetting. Tuned on digits, tested on another task" in " ".join(Reader(build()).text.split())
+
+
+@pytest.mark.parametrize("attack", ["<img src=x onerror=alert(1)>", '"><script>alert(1)</script>', "</details><b>x"])
+def test_what_records_smuggle_into_sums_and_gains_is_text(file: File, build: Callable[[], str], attack: str) -> None:
+    for task in ("digits", attack):
+        _whole(file, task=task, tuned_on="")
+        file(attack, 320, title=attack, task=task, absent={"quality.nll": attack})
+    file("alone", 320, title="alone" + attack)
+    _whole(file, task="after", tuned_on=attack)
+    page = build()
+    seen = Reader(page)
+    assert {tag for tag, _ in seen.tags}.isdisjoint({"script", "img", "b"})
+    assert not any(name.startswith("on") for _, attributes in seen.tags for name in attributes)
+    start = page.index("Over the tasks of this pair, constants")
+    over = Reader(page[start : page.index("</table>", start)])
+    assert over.row(attack)
+    assert over.row("alone").endswith(f"without {attack}")
+    assert len([row for row in seen.more if row.strip().startswith(attack)]) == 2
+    assert f"Tuned on {attack}" in seen.text
 
 
 def test_flops_stand_beside_those_of_the_target_alone(file: File, build: Callable[[], str]) -> None:

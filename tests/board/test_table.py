@@ -22,11 +22,14 @@ TERM = {"train_flops": 7, "seconds": 1.0, "examples": 3}
 PER_QUERY = {
     "unit": "image",
     "shape": {},
-    "flops": {"total": 2_000_000_000, "by_member": {}, "calls": {}, "rule": 0, "rule_elementwise": 0},
-    "params": {"total": 5, "by_member": {}},
+    "flops": {
+        "total": 2_000_000_000, "by_member": {"target": 2_000_000_000}, "calls": {"target": 1.0}, "rule": 0,
+        "rule_elementwise": 0,
+    },
+    "params": {"total": 5, "by_member": {"target": 5}},
     "memory": {"weights": 20},
     "latency": None,
-}
+}  # fmt: skip
 ENVIRONMENT = {
     "hardware": "h", "device": "cpu", "processor": "p", "threads": 1, "memory_bytes": 1, "system": "s", "python": "3",
 }  # fmt: skip
@@ -64,7 +67,10 @@ def file(tmp_path: Path) -> File:
         name = f"{count:03d}-{method}"
         path = tmp_path / "results" / "+".join(pair) / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        metric = {"value": float(hits.mean()), "ci95": list(wilson_interval(int(hits.sum()), len(hits)))}
+        by_class = [float(hits[np.equal(told, label)].mean()) for label in sorted(set(told))]
+        value = float(np.mean(by_class)) if primary == "mean_per_class" else float(hits.mean())
+        low, high = wilson_interval(int(hits.sum()), len(hits))
+        metric = {"value": value, "ci95": [min(low, value), max(high, value)]}
         quality = {
             "primary": primary,
             "metrics": {primary: {**metric, "n": len(hits), "split": "test"}},
@@ -78,8 +84,10 @@ def file(tmp_path: Path) -> File:
             "cell": {
                 "id": name, "pair": {"source": pair[0], "target": pair[1]}, "task": "digits", "method": method,
                 "role": role, "seed": seed, "params": params or {}, "recipe": recipe or {},
+                "limit": len(hits) if partial else None,
             },
             "status": status,
+            "error": None if status == "ok" else {"type": "CellError", "message": "no", "where": "fit"},
             "quality": quality if status == "ok" else None,
             "cost": {"once": TERM, "per_upgrade": TERM, "per_query": {**PER_QUERY, "latency": latency}},
             "environment": ENVIRONMENT,
@@ -101,7 +109,7 @@ def file(tmp_path: Path) -> File:
             writer = csv.writer(out)
             writer.writerow(["id", "label", "prediction", "log_prob_label"])
             for index, (hit, label) in enumerate(zip(hits, told, strict=True)):
-                writer.writerow([ids[index] if ids else f"test/{index}", label, label if hit else label + 1, "-0.5"])
+                writer.writerow([ids[index] if ids else f"test/{index}", label, label if hit else label + 1, "-1.0"])
         return path
 
     return filed
@@ -133,15 +141,15 @@ def test_methods_are_set_against_the_best_floor(file: File, one: Any) -> None:
     assert table.best_floor == "untuned"
     assert [row.label for row in table.rows] == ["zero_shot", "untuned", "worse", "prt", "full"]
     assert [row.label for row in table.rows if row.is_best_floor] == ["untuned"]
-    low, middle, high = rows["prt"].difference
-    assert middle == pytest.approx(30 / N)
-    assert 0 < low < middle < high
-    low, middle, high = rows["worse"].difference
-    assert middle == pytest.approx(-30 / N)
-    assert low < middle < high < 0
-    assert rows["zero_shot"].difference[1] == pytest.approx(-20 / N)
+    low, high = rows["prt"].difference.interval
+    assert rows["prt"].difference.value == pytest.approx(30 / N)
+    assert 0 < low < 30 / N < high
+    low, high = rows["worse"].difference.interval
+    assert rows["worse"].difference.value == pytest.approx(-30 / N)
+    assert low < -30 / N < high < 0
+    assert rows["zero_shot"].difference.value == pytest.approx(-20 / N)
     assert rows["untuned"].difference is None
-    assert rows["untuned"].difference_absent == "this is the best floor"
+    assert rows["untuned"].verdicts.to_floor == "this is the best floor"
 
 
 def test_a_difference_is_paired_by_item(file: File, one: Any) -> None:
@@ -151,8 +159,8 @@ def test_a_difference_is_paired_by_item(file: File, one: Any) -> None:
     file("adds", np.arange(N) < 105)
     file("trades", (np.arange(N) >= 45) & (np.arange(N) < 150))
     _, rows = one()
-    widths = {name: rows[name].difference[2] - rows[name].difference[0] for name in ("adds", "trades")}
-    assert rows["adds"].difference[1] == pytest.approx(rows["trades"].difference[1])
+    widths = {name: np.ptp(rows[name].difference.interval) for name in ("adds", "trades")}
+    assert rows["adds"].difference.value == pytest.approx(rows["trades"].difference.value)
     assert widths["trades"] > 3 * widths["adds"]
 
 
@@ -165,7 +173,8 @@ def test_seeds_of_one_method_are_one_row(file: File, one: Any) -> None:
     assert rows["prt"].score == pytest.approx(0.75)
     low, high = rows["prt"].score_ci95
     assert low < 0.75 < high
-    assert rows["prt"].difference[1] == pytest.approx(0.25)
+    assert rows["prt"].difference.value == pytest.approx(0.25)
+    assert rows["prt"].difference.n_seeds == 3
     assert len(rows["prt"].paths) == 3
 
 
@@ -175,9 +184,10 @@ def test_only_seeds_in_common_are_compared(file: File, one: Any) -> None:
     file("prt", 200, seed=1)
     file("late", 150, seed=5)
     _, rows = one()
-    assert rows["prt"].difference[1] == pytest.approx(20 / N)
+    assert rows["prt"].difference.value == pytest.approx(20 / N)
+    assert rows["prt"].difference.n_seeds == 1
     assert rows["late"].difference is None
-    assert rows["late"].difference_absent == "no seed in common with the best floor"
+    assert rows["late"].verdicts.to_floor == "no seed in common with the best floor"
 
 
 def test_partial_and_failed_records_are_in_no_table(file: File, made: Any) -> None:
@@ -209,7 +219,7 @@ def test_what_may_not_be_compared_is_in_another_table(file: File, made: Any, cha
     assert len(found) == 2
     (row,) = next(table for table in found if table.rows[0].label == "prt").rows
     assert row.difference is None
-    assert row.difference_absent == "no floor was run on this pair and task"
+    assert row.verdicts.to_floor == "no floor was run on this pair and task"
 
 
 def test_differing_test_items_give_no_difference_but_a_reason(file: File, one: Any) -> None:
@@ -217,7 +227,7 @@ def test_differing_test_items_give_no_difference_but_a_reason(file: File, one: A
     file("prt", 120, ids=[f"other/{index}" for index in range(N)])
     _, rows = one()
     assert rows["prt"].difference is None
-    assert rows["prt"].difference_absent == "the test items differ from the best floor's"
+    assert rows["prt"].verdicts.to_floor == "test items not shared with the best floor"
     assert rows["prt"].score == pytest.approx(0.6)
 
 
@@ -269,7 +279,7 @@ def test_classes_weigh_the_same_where_the_task_says_so(file: File, one: Any) -> 
     assert table.primary == "mean_per_class"
     assert rows["floor"].score == pytest.approx(0.5)
     assert rows["prt"].score == pytest.approx((150 / 160 + 10 / 40) / 2)
-    assert rows["prt"].difference[1] == pytest.approx((150 / 160 + 10 / 40) / 2 - 0.5)
+    assert rows["prt"].difference.value == pytest.approx((150 / 160 + 10 / 40) / 2 - 0.5)
 
 
 def test_a_row_shows_its_latest_record_and_the_headline_batch(file: File, one: Any) -> None:
