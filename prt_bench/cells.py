@@ -15,7 +15,7 @@ from prt_bench.costs import CompositionMeter
 from prt_bench.data.examples import Examples
 from prt_bench.data.text import Dialogues, Documents
 from prt_bench.environment import describe, now
-from prt_bench.errors import SkipError
+from prt_bench.errors import CellError, SkipError
 from prt_bench.estimate import ask
 from prt_bench.evaluating import Evaluator, Validated
 from prt_bench.files import digest, write_atomically
@@ -36,7 +36,7 @@ from prt_bench.text_evaluator import TextEvaluator
 from prt_bench.tools import Planned
 from prt_bench.training_session import Asked, merged
 from prt_bench.trials import Trial
-from prt_bench.verbs import Ported, Verbs, attached, shown
+from prt_bench.verbs import Failed, Ported, Verbs, attached, shown
 
 __all__ = ["CellWorker"]
 
@@ -55,6 +55,16 @@ class Tried:
     validated: Validated
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A trial that failed, such as one whose learning rate was too high."""
+
+    trial: Trial
+    verbs: Ported
+    """What was paid until then."""
+    error: CellError
+
+
 class CellWorker:
     """Does cells of one plan, with networks kept warm between them."""
 
@@ -67,7 +77,7 @@ class CellWorker:
         self._verbs = Verbs(self.networks, self.meter, report)
         self._evaluators: dict[tuple[str, int | None], Evaluator] = {}
         self._anchored: dict[str, Comparison] = {}
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def prepare(self, planned: PlannedCell) -> None:
         """Load both models: what is wrong with them, or with what the task asks of them, is said before any work."""
@@ -186,8 +196,8 @@ class CellWorker:
         for model in (planned.source, planned.target):
             found = self._compared(planned, model) if anchor_of(planned.task, model).score is not None else None
             # A warning is said once; a refusal is every cell's.
-            if found is not None and (found.pinned or found.anchor.what not in self._told):
-                self._told.add(found.anchor.what)
+            if found is not None and (found.pinned or found.anchor.what not in self._warned):
+                self._warned.add(found.anchor.what)
                 refuse(found)
 
     def _hold_to_published(self, planned: PlannedCell, composition: Composition) -> None:
@@ -213,10 +223,16 @@ class CellWorker:
         if len(planned.trials) == 1:
             return self._tried(planned, first, pair.target), []
         on_source = planned.cell.strengths == "source"
-        tried = [self._tried(planned, trial, pair.source if on_source else pair.target) for trial in planned.trials]
+        attempts = [
+            self._attempt(planned, trial, pair.source if on_source else pair.target) for trial in planned.trials
+        ]
+        tried = [entry for entry in attempts if isinstance(entry, Tried)]
+        if not tried:
+            reasons = [entry.error for entry in attempts if isinstance(entry, Broken)]
+            raise CellError(f"all {len(attempts)} trials failed; the first: {reasons[0]}")
         best = max(tried, key=lambda entry: entry.validated.value)
         # Trials that differ in strengths alone stand on the same work.
-        works = list({digest(shown(entry.trial.recipes)): entry.verbs for entry in tried}.values())
+        works = list({digest(shown(entry.trial.recipes)): entry.verbs for entry in attempts}.values())
         fitting, porting = [work.once for work in works], [work.per_upgrade for work in works]
         reading = self._reading(planned, [entry.composition for entry in tried])
         if on_source:
@@ -224,7 +240,7 @@ class CellWorker:
             paid = Ported(
                 final.verbs.fitted,
                 final.verbs.ported,
-                _in_trials([*fitting, *porting, reading], len(tried)),
+                _in_trials([*fitting, *porting, reading], len(attempts)),
                 final.verbs.per_upgrade,
             )
         else:
@@ -233,27 +249,43 @@ class CellWorker:
                 final.verbs.fitted,
                 final.verbs.ported,
                 _in_trials(fitting, len(works)),
-                _in_trials([*porting, reading], len(tried)),
+                _in_trials([*porting, reading], len(attempts)),
             )
-        tuning = [
-            TuningTrial(
-                params={**entry.trial.params, **entry.trial.drawn},
-                value=entry.validated.value,
-                view="source validation" if on_source else "validation",
-                chosen=entry is best,
-                train_flops=total(
-                    [entry.verbs.once, entry.verbs.per_upgrade, self._reading(planned, [entry.composition])]
-                ).train_flops,
-            )
-            for entry in tried
-        ]
-        return replace(final, verbs=paid), tuning
+        view = "source validation" if on_source else "validation"
+        return replace(final, verbs=paid), [self._told(planned, entry, view, entry is best) for entry in attempts]
 
     def _tried(self, planned: PlannedCell, trial: Trial, target: Model) -> Tried:
-        verbs = self._verbs.ported(planned, trial.recipes, self.plan.store, target)
+        """A trial. Raises CellError where it fails."""
+        found = self._attempt(planned, trial, target)
+        if isinstance(found, Broken):
+            raise found.error
+        return found
+
+    def _attempt(self, planned: PlannedCell, trial: Trial, target: Model) -> Tried | Broken:
+        verbs = self._verbs.attempted(planned, trial.recipes, self.plan.store, target)
+        if isinstance(verbs, Failed):
+            return Broken(trial, verbs.paid, verbs.error)
         method = type(planned.method.method)(**trial.params)
         composition = attached(planned.method.name, method, verbs, planned.learning.source, target)
-        return Tried(trial, verbs, composition, self._validator(planned).validate(composition))
+        try:
+            return Tried(trial, verbs, composition, self._validator(planned).validate(composition))
+        except SkipError:
+            raise
+        except CellError as error:
+            return Broken(trial, verbs, error)
+
+    def _told(self, planned: PlannedCell, entry: Tried | Broken, view: str, chosen: bool) -> TuningTrial:
+        """What the record says of a trial."""
+        terms = [entry.verbs.once, entry.verbs.per_upgrade]
+        value, error = None, ""
+        if isinstance(entry, Tried):
+            terms.append(self._reading(planned, [entry.composition]))
+            value = entry.validated.value
+        else:
+            error = str(entry.error)
+        params = {**entry.trial.params, **entry.trial.drawn}
+        price = total(terms).train_flops
+        return TuningTrial(params=params, value=value, view=view, chosen=chosen, train_flops=price, error=error)
 
     def _reading(self, planned: PlannedCell, compositions: Sequence[Composition]) -> CostTerm:
         """What choosing among compositions costs: their members read the validation examples."""

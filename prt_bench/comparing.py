@@ -143,9 +143,10 @@ def score(by_seed: Sequence[NDArray[Any]]) -> Estimate:
 def compare(mine: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]]) -> Comparison:
     """`mine` − `theirs`, paired by seed and item: each is one array (N,) of item scores per seed, in the same order.
 
-    Items, in `interval`: adjusted Wald (Bonett & Price 2012, Journal of Educational and Behavioral Statistics 37): the standard error
-    is that of N + 2 items, one more won and one more lost by as much as an item can differ. So equal answers do
-    not give certainty, and 3 items against none are no proof. `value` and its intervals are not moved by these two.
+    Items, in `interval`: adjusted Wald (Bonett & Price 2012, Journal of Educational and Behavioral Statistics 37): the
+    standard error is that of N + 2 items, one more won and one more lost by as much as an item can differ. So equal
+    answers do not give certainty, and 3 items against none are no proof. `value` and its intervals are not moved by
+    these two.
     In simulation this holds its level as well as a bootstrap of the same N + 2 items, and unlike that it makes `p`
     and `interval` say the same.
     """

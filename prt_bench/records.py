@@ -173,13 +173,14 @@ class TuningTrial(Strict):
 
     params: Params
     """Of the method, and the factors that were drawn on the recipe."""
-    value: float
-    """The primary metric on `view`, or what stands for it there."""
+    value: float | None
+    """The primary metric on `view`, or what stands for it there; None where the trial failed, and `error` says why."""
     view: str
     """Whose validation data: `validation` is the target's, `source validation` the source's."""
     chosen: bool = False
     train_flops: int | None = None
-    """Of this trial alone, the reading of validation data included."""
+    """Of this trial alone, the reading of validation data included; where it failed, as far as it came."""
+    error: str = ""
 
 
 class ReliabilityBin(Strict):

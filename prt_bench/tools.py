@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +200,11 @@ class LiveTools(Toolbox):
         network = self._networks.get(model)
         feed, before = self._feed(model, network, examples, frozen, recipe)
 
+        steps = 0
+
         def told(done: int, total: int) -> None:
+            nonlocal steps
+            steps = done
             self._report(title, done, total)
             if counter:
                 # One that wraps around must be read before it does so twice.
@@ -210,23 +214,38 @@ class LiveTools(Toolbox):
             learner = probe_of(network) if head else self._networks.fresh(model)
             return tune(learner, feed, order, recipe, self.seed, training.rule, shared, told)
 
-        result, peak = peak_of(learn, str(self._networks.device))
+        begun = time.perf_counter()
+        try:
+            result, peak = peak_of(learn, str(self._networks.device))
+        except CellError:
+            # What was learnt in vain was paid too, the step that failed included.
+            done = order[: steps + 1]
+            seconds = before + time.perf_counter() - begun
+            price = self._training_flops(training, recipe, feed, done)
+            self.ledger.charges.append(Charge(price, seconds, sum(map(len, done)), reused=False))
+            raise
         joules = counter.joules() - started if counter and result.seconds >= energy.LEAST_SECONDS else None
-        flops = self._meter.training(model, recipe).of(feed.work(order))
         if head:
             result = replace(result, tensors={linear_head(network).name: result.tensors["weight"]})
-        # The features of a head are one pass over the examples, as what frozen networks say of fixed inputs is.
-        for other in (*frozen.values(), *([model] if head else [])):
-            forward = self._meter.price(other).of(feed.frozen_work(order))
-            flops = None if flops is None or forward is None else flops + forward
         return result, {
-            "train_flops": flops,
+            "train_flops": self._training_flops(training, recipe, feed, order),
             "seconds": before + result.seconds,
             "examples": result.examples,
             "peak_memory_bytes": peak.added,
             # A counter that stands still counts nothing.
             "energy_joules": joules or None,
         }
+
+    def _training_flops(
+        self, training: Training, recipe: Recipe, feed: Feed, order: Sequence[torch.Tensor]
+    ) -> int | None:
+        flops = self._meter.training(training.model, recipe).of(feed.work(order))
+        # The features of a head are one pass over the examples, as what frozen networks say of fixed inputs is.
+        read = [*training.frozen.values(), *([training.model] if recipe.learns == "head" else [])]
+        for other in read:
+            forward = self._meter.price(other).of(feed.frozen_work(order))
+            flops = None if flops is None or forward is None else flops + forward
+        return flops
 
     def _feed(
         self, model: Model, network: Network, examples: Examples, frozen: Mapping[str, Model], recipe: Recipe

@@ -11,7 +11,7 @@ import torch
 
 from prt_bench.api import Artifact, Composition, Data, Method, Model
 from prt_bench.costs import CompositionMeter
-from prt_bench.errors import CellError
+from prt_bench.errors import CellError, SkipError
 from prt_bench.files import digest
 from prt_bench.networks import Networks, Progress
 from prt_bench.plan import PlannedCell, verb_data
@@ -22,8 +22,9 @@ from prt_bench.toolbox import training_source
 from prt_bench.tools import LiveTools
 from prt_bench.views import TaskView
 
-__all__ = ["Ported", "Verbs", "attached", "shown"]
+__all__ = ["Failed", "Ported", "Verbs", "attached", "shown"]
 
+NOTHING = CostTerm(train_flops=0, seconds=0.0, examples=0)
 VerbCall = Callable[[Data, LiveTools], Artifact | None]
 
 
@@ -37,6 +38,23 @@ class Ported:
     per_upgrade: CostTerm
 
 
+@dataclass(frozen=True)
+class Failed:
+    """Verbs that did not come to an end: why, and what was paid until then."""
+
+    error: CellError
+    paid: Ported
+
+
+class _Stopped(Exception):  # noqa: N818 - carries an error and its cost to whoever asked
+    """A verb that failed, and what it was charged until then."""
+
+    def __init__(self, error: CellError, cost: CostTerm) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.cost = cost
+
+
 class Verbs:
     """`fit` and `port`, with tools that do the work."""
 
@@ -46,7 +64,16 @@ class Verbs:
         self._report = report
 
     def ported(self, planned: PlannedCell, recipes: Mapping[str, Tuning], store: Store, target: Model) -> Ported:
-        """`fit`, then `port` to a target."""
+        """`fit`, then `port` to a target. Raises CellError where one of them fails."""
+        found = self.attempted(planned, recipes, store, target)
+        if isinstance(found, Failed):
+            raise found.error
+        return found
+
+    def attempted(
+        self, planned: PlannedCell, recipes: Mapping[str, Tuning], store: Store, target: Model
+    ) -> Ported | Failed:
+        """The same, of a trial among others: where it fails, what it has cost."""
         method = planned.method.for_verbs()
         source = planned.learning.source
         only_source = {alias: recipe for alias, recipe in recipes.items() if alias == source.card.alias}
@@ -54,13 +81,19 @@ class Verbs:
         def fit(data: Data, tools: LiveTools) -> Artifact | None:
             return method.fit(source, data, tools)
 
-        fitted, once = self._verb(planned, "fit", fit, only_source, [source.key], store)
+        try:
+            fitted, once = self._verb(planned, "fit", fit, only_source, [source.key], store)
+        except _Stopped as stopped:
+            return Failed(stopped.error, Ported(None, None, stopped.cost, NOTHING))
 
         def port(data: Data, tools: LiveTools) -> Artifact | None:
             return method.port(fitted, source, target, data, tools)
 
         made_from = [source.key, target.key, fitted.key if fitted else ""]
-        ported, per_upgrade = self._verb(planned, "port", port, recipes, made_from, store)
+        try:
+            ported, per_upgrade = self._verb(planned, "port", port, recipes, made_from, store)
+        except _Stopped as stopped:
+            return Failed(stopped.error, Ported(fitted, None, once, stopped.cost))
         return Ported(fitted, ported, once, per_upgrade)
 
     def _verb(
@@ -92,7 +125,12 @@ class Verbs:
                 made_here = note["artifact"] is not None and note["artifact"] not in made_from
                 return artifact, cost.model_copy(update={"reused": bool(cost.examples) or made_here})
         started = time.perf_counter()
-        artifact = run(data, tools)
+        try:
+            artifact = run(data, tools)
+        except SkipError:
+            raise
+        except CellError as error:
+            raise _Stopped(error, tools.ledger.term(time.perf_counter() - started, {})) from error
         if artifact is not None and not isinstance(artifact, Artifact):
             kind = type(artifact).__name__
             raise CellError(f"method {planned.method.name}: {verb} returned a {kind}, not an Artifact or None")

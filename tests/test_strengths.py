@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+import prt_bench.training
 from prt_bench.api import Artifact, Composition, Method, MethodCard, Model, Setting, WeightedSum
 from prt_bench.cli.main import invoke
 from prt_bench.records import Cost, Quality, Record, read_record
 from prt_bench.registry import Registry
 from prt_bench.runner import RunOptions
-from prt_bench.task_spec import Search
+from prt_bench.task_spec import Recipe, Search
 from prt_bench.trials import strength_trials
 from tests.test_trials import PAIR, RECIPE, TASK, HereExecutor
 
@@ -192,3 +193,45 @@ def test_what_stands_for_a_step_does_so_unchanged_alone(run: Run, found: Callabl
         1.0: "plain ensemble",
         0.5: "",
     }
+
+
+# --- trials that fail ---
+
+
+@pytest.mark.parametrize("method", ["full-finetune", "eft"])
+def test_a_trial_that_fails_costs_what_it_took_and_not_the_cell(
+    run: Run, found: Callable[[], Found], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Of six trials those at more than the recipe's learning rate explode at their first step."""
+    original = prt_bench.training.learning_rate
+
+    def exploding(recipe: Recipe, step: int) -> float:
+        return float("nan") if recipe.learning_rate > RECIPE.learning_rate and step else original(recipe, step)
+
+    monkeypatch.setattr("prt_bench.training.learning_rate", exploding)
+    assert run(*asked(method), "--track", "equal") == 0
+    quality, cost = whole(found()["target", method])
+    failed = [trial for trial in quality.tuning if trial.error]
+    held = [trial for trial in quality.tuning if not trial.error]
+    assert failed
+    assert held
+    assert all(trial.value is None and not trial.chosen for trial in failed)
+    assert all("the loss is nan" in trial.error or "no numbers" in trial.error for trial in failed)
+    assert all((trial.train_flops or 0) > 0 for trial in quality.tuning), "what was learnt in vain was paid"
+    assert len(quality.tuning) == 6
+    own = cost.per_upgrade if method == "full-finetune" else cost.once
+    assert own.trials == 6
+    trained = sum(max(1, round(3 * float(trial.params.get("steps_factor", 1.0)))) for trial in held)
+    assert own.examples > 16 * trained, "the failed ones' steps are in it"
+
+
+def test_a_cell_whose_trials_all_fail_has_failed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("prt_bench.training.learning_rate", lambda recipe, step: float("nan"))
+    assert run(*asked("full-finetune"), "--track", "equal") == 1
+    (record,) = [read_record(path) for path in (tmp_path / "board" / "results").rglob("*.json")]
+    assert record.error is not None
+    assert record.error.type == "CellError"
+    assert record.error.message.startswith("all 6 trials failed; the first: the loss is nan at step")
+    capfd.readouterr()
