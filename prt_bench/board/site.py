@@ -32,6 +32,8 @@ NO_REASON = "the record gives no reason"
 FREE_SECONDS = 0.1
 """A verb that saw no example and took less did nothing: what is left is the call itself."""
 LONGEST = 400
+CURVE = (160, 34)
+"""Width and height of a drawn curve, in pixels."""
 
 
 def build_site(filed: Sequence[Filed], site: Path) -> Path:
@@ -63,6 +65,7 @@ def _page(filed: Sequence[Filed], found: Sequence[Table]) -> str:
         flop_convention=FLOP_CONVENTION,
         schema_version=SCHEMA_VERSION,
         gains=GAINS,
+        curve_size=CURVE,
     )
 
 
@@ -178,6 +181,7 @@ def _table(table: Table, number: int, records: Mapping[Path, Record]) -> dict[st
         "id": f"table-{number}",
         "name": (table.task, table.version, first.cell.track, table.recipe),
         "detectable": table.detectable and f"{100 * table.detectable:.1f}",
+        "trials": max(len(row.curve) for row in table.rows),
         "best": sum(row.verdicts.among_best for row in table.rows),
         "sessions": len({row.latency.session for row in table.rows if row.latency}),
         "axis": axis,
@@ -213,6 +217,8 @@ def _row(
             _share(told.agreement, more),
             *(_beyond(row, name, more, newest) for name in BEYOND),
         ],
+        "curve": [f"{100 * best:.1f}" for best in row.curve],
+        "line": _line(row, table),
         "plot": plot,
         "costs": [
             _per_query(row, table, notes, newest),
@@ -220,6 +226,18 @@ def _row(
             *(_paid(getattr(row, verb), notes, first, f"cost.{verb}") for verb in ("once", "per_upgrade")),
         ],
     }
+
+
+def _line(row: Row, table: Table) -> str:
+    """The curve of a row as points of an SVG line, on the scale of the table."""
+    every = [best for other in table.rows for best in other.curve]
+    if len(row.curve) < 2:
+        return ""
+    low, room = min(every), max(every) - min(every) or 1.0
+    width, height = CURVE
+    step = (width - 6) / (len(row.curve) - 1)
+    places = ((3 + at * step, height - 4 - (best - low) / room * (height - 8)) for at, best in enumerate(row.curve))
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
 
 
 def _compared(found: Comparison | str, notes: Footnotes) -> Value:

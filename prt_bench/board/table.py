@@ -11,7 +11,7 @@ import numpy as np
 
 from prt_bench.answers import read_answers
 from prt_bench.board.verdicts import Measured, Verdicts, verdicts
-from prt_bench.comparing import Comparison
+from prt_bench.comparing import Comparison, expected_best
 from prt_bench.errors import RequestError
 from prt_bench.files import digest
 from prt_bench.records import CostTerm, LatencyRow, PairNames, PerQuery, Record, read_record
@@ -53,6 +53,8 @@ class Row:
     per_upgrade: CostTerm
     finished: str
     """When the newest of its records was."""
+    curve: tuple[float, ...] = ()
+    """Expected best of 1, 2, … trials, on the data that they were chosen by; mean over seeds. Empty: nothing chosen."""
     is_best_floor: bool = False
     paths: list[Path] = field(default_factory=list)
 
@@ -212,9 +214,21 @@ def _row(entries: Sequence[Filed], measured: Measured, told: Verdicts, is_best_f
         once=_paid(entries, "once"),
         per_upgrade=_paid(entries, "per_upgrade"),
         finished=newest.provenance.finished,
+        curve=_curve(entries),
         is_best_floor=is_best_floor,
         paths=[entry.path for entry in entries],
     )
+
+
+def _curve(entries: Sequence[Filed]) -> tuple[float, ...]:
+    """A trial that failed is as good as one that gets nothing right."""
+    values = []
+    for entry in entries:
+        assert entry.record.quality is not None
+        values.append([trial.value or 0.0 for trial in entry.record.quality.tuning])
+    if not values[0] or len({len(tried) for tried in values}) > 1:
+        return ()
+    return tuple(float(best) for best in np.mean([expected_best(tried) for tried in values], axis=0))
 
 
 def _mean(entries: Sequence[Filed], name: str) -> float | None:

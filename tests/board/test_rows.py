@@ -53,7 +53,7 @@ def row(label: str = "prt", note: str = "", total: int | None = 4_000, **changes
         "label": label, "title": label, "role": "method", "note": note, "seeds": [0, 1], "strengths": "source",
         "measured": measured(1), "verdicts": told(), "quality": dict(zip(BEYOND, (0.7, 0.4, 0.3, 0.02), strict=True)),
         "per_query": query(total), "once": paid(None, 12.5), "per_upgrade": paid(), "finished": "",
-        "paths": [Path("x.json")],
+        "paths": [Path("x.json")], "curve": (0.5, 0.75),
     }  # fmt: skip
     return Row(**{**values, **changes})
 
@@ -86,7 +86,7 @@ def test_a_row_has_every_column_with_its_value() -> None:
         **ends("gain_ensembling", 0.01), **ends("gain_tuned_source", 0.02), **ends("gain_beyond_ensemble", 0.03),
         "gap_closed": 0.6, "gap_closed_low": 0.5, "gap_closed_high": 0.7, "gap_closed_absent": None,
         "agreement": 0.9, "agreement_low": 0.9 - 0.05, "agreement_high": 0.9 + 0.05,
-        "mean_per_class": 0.7, "nll": 0.4, "nll_calibrated": 0.3, "ece": 0.02,
+        "mean_per_class": 0.7, "nll": 0.4, "nll_calibrated": 0.3, "ece": 0.02, "expected_best": "0.5 0.75",
     }  # fmt: skip
 
 

@@ -303,6 +303,30 @@ def test_calibration_is_shown_where_it_was_measured(file: File, build: Callable[
     assert re.search(r" – \d 1\.000 0\.900 – \d$", Reader(build()).row("fits", more=True))
 
 
+def test_trials_are_shown_as_the_expected_best_of_as_many(file: File, build: Callable[[], str]) -> None:
+    _floors(file)
+    assert "fewer trials" not in build()
+    for seed, values in enumerate(((0.6, None, 0.9), (0.6, 0.6, 0.9))):
+        tuning = [
+            {
+                "params": {},
+                "value": value,
+                "view": "validation",
+                "chosen": value == 0.9,
+                "error": "" if value else "nan",
+            }
+            for value in values
+        ]
+        file("searched", 320, seed=seed, quality={"tuning": tuning})
+    page = build()
+    table = page[page.index("What fewer trials would have found") :]
+    # Of (0.6, 0, 0.9): 0.5, then (0.6 + 2 · 0.9) / 3, then 0.9; of (0.6, 0.6, 0.9): 0.7, 0.8, 0.9.
+    assert re.findall(r"<td>(\d+\.\d)</td>", table) == ["60.0", "80.0", "90.0"]
+    (points,) = re.findall(r'<polyline points="([^"]+)"', table)
+    heights = [float(point.split(",")[1]) for point in points.split()]
+    assert heights == sorted(heights, reverse=True), "a curve rises"
+
+
 def test_the_caption_says_what_the_table_could_have_seen(file: File, build: Callable[[], str]) -> None:
     _floors(file)
     file("eft", 320)
