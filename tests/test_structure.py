@@ -47,7 +47,7 @@ LEVELS = (
     ("provenance", "verbs", "cells", "session_runner"),
     ("worker",),
     ("runner", "board", "nano", "reported"),
-    ("lifetime", "board.ledger_chart", "lifetime_records"),
+    ("lifetime", "board.contest_chart", "board.ledger_chart", "lifetime_records"),
     ("cli",),
 )
 

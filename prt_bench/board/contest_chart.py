@@ -8,6 +8,7 @@ from typing import Any
 
 from prt_bench.board.contests import Contest
 from prt_bench.board.drawing import write_chart
+from prt_bench.lifetime import counted
 
 __all__ = ["contest_chart", "draw_contests"]
 
@@ -37,12 +38,13 @@ def contest_chart(found: Sequence[Contest]) -> dict[str, Any]:
             "low": 100 * contest.found.interval[0],
             "high": 100 * contest.found.interval[1],
             "standing": contest.standing,
+            "queries": "" if contest.equal_cost is None else f"{counted(contest.equal_cost)} queries",
         }
         for contest in found
     ]
     data = altair.InlineData(values=rows)
     order = [str(row["line"]) for row in rows]
-    y = altair.Y("line:N", sort=order, title=None, axis=altair.Axis(labelLimit=320, domain=False, ticks=False))
+    y = altair.Y("line:N", sort=order, title=None, axis=altair.Axis(labelLimit=480, domain=False, ticks=False))
     colour = altair.Color(
         "standing:N", scale=altair.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None
     )
@@ -58,8 +60,13 @@ def contest_chart(found: Sequence[Contest]) -> dict[str, Any]:
         .mark_point(size=90, filled=True, opacity=1)
         .encode(altair.X("difference:Q"), y, colour, shape)
     )
+    costs = (
+        altair.Chart(data)
+        .mark_text(align="left", fontSize=12, color="#555555")
+        .encode(y, altair.Text("queries:N"), x=altair.value(WIDTH + 12))
+    )
     chart = (
-        altair.layer(zero, lines, points)
+        altair.layer(zero, lines, points, costs)
         .properties(
             width=WIDTH,
             height=LINE * len(rows),
@@ -101,6 +108,10 @@ def _subtitle(found: Sequence[Contest]) -> list[str]:
         "points to the better one,",
         "a grey circle: not distinguishable, after Holm's correction for all lines.",
     ]
+    if any(contest.equal_cost for contest in found):
+        lines.append(
+            "Right: queries per upgrade at which both cost as many FLOPs; below, who pays less at an upgrade is cheaper."
+        )
     if all(contest.table.embedded for contest in found):
         lines.append("Embedded models: they show the mechanism and prove nothing of real ones.")
     return lines

@@ -26,29 +26,34 @@ LEGEND = (
 def print_contests(found: Sequence[Contest], console: Console) -> None:
     """A line per pair and task, and a summary over tasks."""
     mine, theirs = found[0].mine.title, found[0].theirs.title
-    shown = RichTable(title=escape(f"{mine} − {theirs}, in points"), title_justify="left", box=SIMPLE, pad_edge=False)
-    shown.add_column("task", overflow="fold")
-    shown.add_column("track")
-    for name in ("difference", "seeds", "queries"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    pair = ""
-    for contest in found:
-        if pair != str(contest.table.pair):
-            pair = str(contest.table.pair)
-            shown.add_row(escape(pair))
-        queries = contest.equal_cost
-        shown.add_row(
-            escape("\n  ".join(["  " + contest.table.task, *_asides(contest)])),
-            _track(contest),
-            f"{MARKS[contest.standing]} {points(contest.found)}",
-            str(contest.found.n_seeds),
-            "–" if queries is None else counted(queries),
-        )
-    console.print(shown)
-    for (pair, track, strengths), across in overall(found).items():
-        where = f"{pair}, {_words(track, strengths)}"
-        console.print(f"{where}: {_across(across)}", highlight=False, markup=False)
+    console.print(f"{mine} − {theirs}, in points", highlight=False, markup=False)
+    across = overall(found)
+    for pair in dict.fromkeys(str(contest.table.pair) for contest in found):
+        shown = RichTable(title=escape(pair), title_justify="left", box=SIMPLE, pad_edge=False)
+        shown.add_column("task", overflow="fold")
+        shown.add_column("track")
+        for name in ("difference", "seeds", "queries"):
+            shown.add_column(name, justify="right", no_wrap=True)
+        for contest in found:
+            if str(contest.table.pair) == pair:
+                shown.add_row(*map(escape, _cells(contest)))
+        console.print(shown)
+        for (where, track, strengths), told in across.items():
+            if where == pair:
+                console.print(f"{_words(track, strengths)}: {_across(told)}", highlight=False, markup=False)
+        console.print()
     console.print(LEGEND, highlight=False)
+
+
+def _cells(contest: Contest) -> tuple[str, ...]:
+    queries = contest.equal_cost
+    return (
+        "\n  ".join([contest.table.task, *_asides(contest)]),
+        _track(contest),
+        f"{MARKS[contest.standing]} {points(contest.found)}",
+        str(contest.found.n_seeds),
+        "–" if queries is None else counted(queries),
+    )
 
 
 def contest_rows(found: Sequence[Contest]) -> list[dict[str, Any]]:
@@ -88,12 +93,17 @@ def _asides(contest: Contest) -> list[str]:
     return told + [f"{row.label}: {row.note}" for row in rows]
 
 
+USUAL = {"paper": "constants", "equal": "target"}
+"""Track → where parameters are chosen unless something else is asked for."""
+
+
 def _words(track: str, strengths: str) -> str:
-    return f"{track} track" + ("" if strengths == "constants" else f", chosen on the {strengths}")
+    return f"{track} track" + ("" if strengths == USUAL.get(track) else f", chosen on the {strengths}")
 
 
 def _track(contest: Contest) -> str:
-    return contest.table.track + ("" if contest.mine.strengths == "constants" else f"\n  on {contest.mine.strengths}")
+    track, strengths = contest.table.track, contest.mine.strengths
+    return track + ("" if strengths == USUAL.get(track) else f"\n  on {strengths}")
 
 
 def _across(found: Across) -> str:

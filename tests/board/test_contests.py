@@ -190,9 +190,10 @@ def values(chart: dict[str, Any], layer: dict[str, Any]) -> list[dict[str, Any]]
 
 def test_the_chart_has_a_line_per_contest_by_what_is_said_of_it() -> None:
     made = [duel(150, 100), duel(50, 100, task="letters"), duel(101, 100, task="even", tuned_on="digits")]
-    chart, (zero, lines, points) = layers(made)
+    chart, (zero, lines, points, costs) = layers(made)
     rows = values(chart, lines)
-    assert values(chart, points) == rows
+    assert values(chart, points) == values(chart, costs) == rows
+    assert {row["queries"] for row in rows} == {""}
     assert values(chart, zero) == [{"zero": 0}]
     assert [(row["line"], row["standing"]) for row in rows] == [
         ("digits", "above"), ("letters", "below"), ("even (after digits)", "same"),
@@ -215,6 +216,15 @@ def test_the_chart_has_a_line_per_contest_by_what_is_said_of_it() -> None:
     assert lines["encoding"]["x"]["title"] == "points; right of 0: Mine, left: Theirs"
 
 
+def test_the_chart_tells_where_both_cost_the_same() -> None:
+    tuned = {"per_upgrade": paid(1_000_000), "per_query": query(10)}
+    made = [duel(150, 100, mine={"per_upgrade": paid(0), "per_query": query(30)}, theirs=tuned)]
+    chart, (_, lines, _, costs) = layers(made)
+    assert [row["queries"] for row in values(chart, lines)] == ["50 k queries"]
+    assert costs["encoding"]["text"]["field"] == "queries"
+    assert any("both cost as many FLOPs" in line for line in chart["title"]["subtitle"])
+
+
 def test_lines_of_the_chart_say_what_tells_them_apart() -> None:
     one, two = measured(150, 150), measured(100, 100)
     made = [
@@ -222,7 +232,7 @@ def test_lines_of_the_chart_say_what_tells_them_apart() -> None:
         table({"mine": one, "theirs": two}, track="equal", pair="old:newer"),
         table({"mine/chosen": measured(9, strengths="source"), "mine": one, "theirs": two}, track="equal"),
     ]
-    chart, (_, lines, _) = layers(made)
+    chart, (_, lines, *_) = layers(made)
     assert [row["line"] for row in values(chart, lines)] == [
         "digits, new, paper track",
         "digits, newer, equal track, constants",

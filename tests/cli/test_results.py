@@ -110,7 +110,8 @@ def test_two_methods_side_by_side(run: Run) -> None:
     assert "digits paper ≈ +5.0 [" in words
     assert "letters paper ▼ -85.0 [" in words
     assert words.count("] 3 20") == 2
-    assert "a:b, paper track: won 0, even 1, lost 1; mean -40.0 [" in words
+    assert "in points a:b task" in words
+    assert "paper track: won 0, even 1, lost 1; mean -40.0 [" in words
     assert "(2 tasks: the interval is wide, and another task may differ)" in words
     assert "with fewer, the one that pays less at an upgrade is cheaper" in words
 
