@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Answers:
     values: Floats
     """(N,): what each item adds to the score, which is their mean."""
     given: list[str] | None
-    """The class that each image was given; None for text."""
+    """The class that each image was given, the likeliest option of a choice, or the text; None where it is not kept."""
 
 
 def read_answers(record: Record, path: Path) -> Answers:
@@ -52,7 +53,8 @@ def read_answers(record: Record, path: Path) -> Answers:
         columns = _columns(file)
         items = list(columns["id"])
         if "score" in columns:
-            values, given, problems = _floats(columns["score"]), None, _text(columns, quality)
+            values, problems = _floats(columns["score"]), _text(columns, quality)
+            given = [_said(answer) for answer in columns["answer"]] if "answer" in columns else None
         else:
             values, problems = _images(columns, quality)
             given = list(columns["prediction"])
@@ -78,6 +80,17 @@ def _columns(file: Path) -> Columns:
         # No answers of either kind: how many there must be, the record says.
         return {"id": (), "score": ()}
     return dict(zip(head, zip(*rows, strict=True), strict=True))
+
+
+def _said(answer: str) -> str:
+    """What a model answered: of options told by their log-likelihoods the likeliest one, else the text as it is."""
+    try:
+        value = json.loads(answer)
+    except ValueError:
+        return answer
+    if isinstance(value, list) and value and all(isinstance(part, int | float) for part in value):
+        return str(max(range(len(value)), key=value.__getitem__))
+    return answer
 
 
 def _floats(column: tuple[str, ...]) -> Floats:

@@ -63,6 +63,8 @@ class Broken:
     verbs: Ported
     """What was paid until then."""
     error: CellError
+    composition: Composition | None = None
+    """Where it came as far as being validated."""
 
 
 class CellWorker:
@@ -78,6 +80,7 @@ class CellWorker:
         self._evaluators: dict[tuple[str, int | None], Evaluator] = {}
         self._anchored: dict[str, Comparison] = {}
         self._warned: set[str] = set()
+        self._failed: dict[str, Failed] = {}
 
     def prepare(self, planned: PlannedCell) -> None:
         """Load both models: what is wrong with them, or with what the task asks of them, is said before any work."""
@@ -234,7 +237,7 @@ class CellWorker:
         # Trials that differ in strengths alone stand on the same work.
         works = list({digest(shown(entry.trial.recipes)): entry.verbs for entry in attempts}.values())
         fitting, porting = [work.once for work in works], [work.per_upgrade for work in works]
-        reading = self._reading(planned, [entry.composition for entry in tried])
+        reading = self._reading(planned, [entry.composition for entry in attempts if entry.composition])
         if on_source:
             final = self._tried(planned, best.trial, pair.target)
             paid = Ported(
@@ -262,8 +265,11 @@ class CellWorker:
         return found
 
     def _attempt(self, planned: PlannedCell, trial: Trial, target: Model) -> Tried | Broken:
-        verbs = self._verbs.attempted(planned, trial.recipes, self.plan.store, target)
+        work = digest([planned.cell.id, shown(trial.recipes), target.key])
+        verbs = self._failed.get(work) or self._verbs.attempted(planned, trial.recipes, self.plan.store, target)
         if isinstance(verbs, Failed):
+            # Trials that differ in strengths alone fail together.
+            self._failed[work] = verbs
             return Broken(trial, verbs.paid, verbs.error)
         method = type(planned.method.method)(**trial.params)
         composition = attached(planned.method.name, method, verbs, planned.learning.source, target)
@@ -272,14 +278,15 @@ class CellWorker:
         except SkipError:
             raise
         except CellError as error:
-            return Broken(trial, verbs, error)
+            return Broken(trial, verbs, error, composition)
 
     def _told(self, planned: PlannedCell, entry: Tried | Broken, view: str, chosen: bool) -> TuningTrial:
         """What the record says of a trial."""
         terms = [entry.verbs.once, entry.verbs.per_upgrade]
         value, error = None, ""
-        if isinstance(entry, Tried):
+        if entry.composition:
             terms.append(self._reading(planned, [entry.composition]))
+        if isinstance(entry, Tried):
             value = entry.validated.value
         else:
             error = str(entry.error)
@@ -289,9 +296,9 @@ class CellWorker:
 
     def _reading(self, planned: PlannedCell, compositions: Sequence[Composition]) -> CostTerm:
         """What choosing among compositions costs: their members read the validation examples."""
-        flops = self._validator(planned).reading(compositions)
+        flops, seconds = self._validator(planned).reading(compositions)
         examples = len(planned.task.roles["validation"]) * len(compositions)
-        return CostTerm(train_flops=flops, seconds=0.0, examples=examples)
+        return CostTerm(train_flops=flops, seconds=seconds, examples=examples)
 
     def _per_query(self, composition: Composition, evaluator: Evaluator, latency: list[LatencyRow] | None) -> PerQuery:
         query = evaluator.query(composition)

@@ -69,7 +69,7 @@ class Evaluator(Protocol):
     def validate(self, composition: Composition) -> Validated:
         """How it does on the validation role."""
 
-    def reading(self, compositions: Sequence[Composition]) -> int | None:
+    def reading(self, compositions: Sequence[Composition]) -> tuple[int | None, float]:
         """FLOPs of validating all of these, what is known from one used for the next; None where an operation has no
         formula."""
 

@@ -41,6 +41,8 @@ class ImageEvaluator:
         self._networks = networks
         self._meter = meter
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._seconds: dict[str, float] = {}
+        """That reading the validation images took, by network."""
 
     def refuse_unfit(self, model: Model) -> None:
         """Building the head has refused what does not fit."""
@@ -81,17 +83,19 @@ class ImageEvaluator:
         metrics = quality.metrics(logits, labels, "validation")
         return Validated(metrics[self._primary].value, metrics, quality.calibration_temperature(logits, labels))
 
-    def reading(self, compositions: Sequence[Composition]) -> int | None:
+    def reading(self, compositions: Sequence[Composition]) -> tuple[int | None, float]:
         # Outputs are kept per network: another strength is arithmetic.
-        networks: dict[str, int] = {}
+        networks = {model.key for composition in compositions for model in composition.members.values()}
+        seconds = sum(self._seconds.get(key, 0.0) for key in networks)
+        prices: dict[str, int] = {}
         rules = 0
         for composition in compositions:
             flops = self._meter.measure(composition, self.query(composition))[0]
             if flops.total is None:
-                return None
+                return None, seconds
             rules += flops.rule
-            networks |= {model.key: flops.by_member[name] or 0 for name, model in composition.members.items()}
-        return (sum(networks.values()) + rules) * len(self._validation)
+            prices |= {model.key: flops.by_member[name] or 0 for name, model in composition.members.items()}
+        return (sum(prices.values()) + rules) * len(self._validation), seconds
 
     def test(self, composition: Composition, validated: Validated) -> Scores:
         logits, labels = self._logits(composition, self._test), self._test.labels
@@ -111,7 +115,13 @@ class ImageEvaluator:
         )
 
     def _logits(self, composition: Composition, examples: Examples) -> Logits:
-        logits = compose(composition, lambda _, model: self._networks.outputs(model, examples).logits)
+        def answers(_: str, model: Model) -> torch.Tensor:
+            found = self._networks.outputs(model, examples)
+            if examples is self._validation:
+                self._seconds[model.key] = found.seconds
+            return found.logits
+
+        logits = compose(composition, answers)
         if not bool(torch.isfinite(logits).all()):
             raise CellError("the rule gives values that are no numbers")
         return logits.double().numpy()

@@ -23,6 +23,7 @@ EXACT = 1e-9
 """How far apart two ways to one number may be by rounding."""
 WHOLE = 1e-6
 """How far a share of items times their number may be from a count."""
+SHARES = ("top1", "mean_per_class")
 AGREEMENT = 0.01
 """How far FLOPs that are declared may be from those that ran."""
 Problem = tuple[str, str]
@@ -83,11 +84,7 @@ def _quality(quality: Quality) -> Iterator[Problem]:
     if quality.temperature is not None and quality.temperature <= 0:
         yield "quality.temperature", f"{quality.temperature} is not above 0"
     yield from _negative(quality.counts, "quality.counts")
-    chosen = sum(trial.chosen for trial in quality.tuning)
-    if chosen > 1:
-        yield "quality.tuning", f"{chosen} trials are chosen"
-    for index, trial in enumerate(quality.tuning):
-        yield from _negative(trial.train_flops, f"quality.tuning.{index}.train_flops")
+    yield from _tuning(quality)
     top1 = quality.metrics.get("top1")
     if quality.reliability is not None:
         yield from _reliability(quality, top1)
@@ -95,12 +92,28 @@ def _quality(quality: Quality) -> Iterator[Problem]:
         yield from _per_class(quality.per_class, top1, quality.metrics.get("mean_per_class"))
 
 
+def _tuning(quality: Quality) -> Iterator[Problem]:
+    """One of several trials is chosen, the best of those that did not fail."""
+    chosen = [trial for trial in quality.tuning if trial.chosen]
+    if quality.tuning and len(chosen) != 1:
+        yield "quality.tuning", f"{len(chosen)} trials are chosen"
+    best = max((trial.value for trial in quality.tuning if trial.value is not None), default=None)
+    if chosen and chosen[0].value != best:
+        yield "quality.tuning", f"the chosen trial reached {chosen[0].value}, the best one {best}"
+    for index, trial in enumerate(quality.tuning):
+        yield from _negative(trial.train_flops, f"quality.tuning.{index}.train_flops")
+        if (trial.value is None) != bool(trial.error):
+            yield f"quality.tuning.{index}.value", f"{trial.value}, and the reason of a failure is {trial.error!r}"
+        if quality.primary in SHARES and trial.value is not None and not 0 <= trial.value <= 1:
+            yield f"quality.tuning.{index}.value", f"{trial.value} is no share"
+
+
 def _metrics(metrics: Mapping[str, Metric], path: str) -> Iterator[Problem]:
     for name, metric in metrics.items():
         where, value = f"{path}.{name}", metric.value
         if metric.n < 1:
             yield f"{where}.n", f"a score of {metric.n} items"
-        if name in ("top1", "mean_per_class"):
+        if name in SHARES:
             yield from _share(value, f"{where}.value")
         if name == "top1":
             yield from _count(value, metric.n, f"{where}.value")

@@ -34,7 +34,7 @@ from prt_bench.task_spec import (
     TaskSpec,
     spoken_key,
 )
-from prt_bench.text_tasks import TextPlaces, absent_roles, load_roles
+from prt_bench.text_tasks import TextPlaces, absent_roles, load_roles, shared_examples
 from prt_bench.yaml_files import load_yaml
 
 __all__ = ["Spec", "Task", "TaskSource", "load_own", "load_task", "plain_specs", "spec_at", "task_spec"]
@@ -165,11 +165,11 @@ def _loaded(spec: Spec | DerivedSpec, source: TaskSource, base: Path) -> Task:
         raise RequestError(
             f"task {spec.name}: {tuned.name} is made of {tuned.spec.reads}, {tested.name} of {tested.spec.reads}"
         )
-    known = set() if source.assume else set(tested.roles["test"].digests)
-    for role in ("train", "validation"):
-        shared = [] if source.assume else [one for one in tuned.roles[role].digests if one in known]
+    if not source.assume:
+        test, tuned_on = tested.roles["test"], [tuned.roles[role] for role in ("train", "validation")]
+        shared = sum(shared_examples(examples, test) for examples in tuned_on)
         if shared:
-            raise RequestError(f"task {spec.name}: {len(shared)} examples of {tuned.name} are tests of {tested.name}")
+            raise RequestError(f"task {spec.name}: {shared} examples of {tuned.name} are tests of {tested.name}")
     named = {"name": spec.name, "version": spec.version, "title": spec.title, "summary": spec.summary}
     data = digest([tuned.data_sha256, tested.data_sha256])
     whole = tuned.pinned and tested.pinned

@@ -73,6 +73,8 @@ class TextEvaluator:
         self._allow_code = allow_code
         self._rendering = rendering(spec.template)
         self._tasks: dict[str, Any] | None = None
+        self._validating: dict[int, float] = {}
+        """Seconds that reading the validation dialogues took, by composition, which lives until it is asked for."""
 
     def query(self, composition: Composition) -> TextQuery:
         shape = self._spec.query
@@ -103,7 +105,9 @@ class TextEvaluator:
         return lambda: Step(len(truth), iter([Batch(inputs, answers() if live else known, truth)]))
 
     def validate(self, composition: Composition) -> Validated:
+        started = time.perf_counter()
         likelihoods, right = self._answers(composition)
+        self._validating[id(composition)] = time.perf_counter() - started
         n = len(likelihoods)
         if not n:
             # With what stands before it no dialogue fits; nothing is preferred to this.
@@ -117,7 +121,7 @@ class TextEvaluator:
         }
         return Validated(likelihood, metrics)
 
-    def reading(self, compositions: Sequence[Composition]) -> int | None:
+    def reading(self, compositions: Sequence[Composition]) -> tuple[int | None, float]:
         prices: list[int | None] = []
         for composition in compositions:
             entries = self._encoded(composition)
@@ -128,7 +132,8 @@ class TextEvaluator:
             networks = {model.key: model for model in composition.members.values()}
             prices += [self._meter.price(model).of(work) for model in networks.values()]
         known = [price for price in prices if price is not None]
-        return sum(known) if len(known) == len(prices) else None
+        seconds = sum(self._validating.get(id(composition), 0.0) for composition in compositions)
+        return sum(known) if len(known) == len(prices) else None, seconds
 
     def test(self, composition: Composition, validated: Validated) -> Scores:
         from lm_eval.evaluator import evaluate

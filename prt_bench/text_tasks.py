@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from prt_bench.places import FoundData, find_data
 from prt_bench.store import Store
 from prt_bench.task_spec import HubData
 
-__all__ = ["TextPlaces", "TextRoles", "absent_roles", "find_texts", "load_roles"]
+__all__ = ["TextPlaces", "TextRoles", "absent_roles", "find_texts", "load_roles", "shared_examples"]
 
 log = logging.getLogger(__name__)
 SPLIT_SEED = 0
@@ -181,6 +181,27 @@ def find_texts(spec: LanguageSpec, source: HubData, data_dir: Path | None, store
     return find_data(spec.name, source, data_dir, store, is_plain)
 
 
+def asked_in(test: Documents) -> set[str]:
+    """What the documents of a test say, word for word: every text of their columns."""
+    return {value for row in test.rows() for value in row.values() if isinstance(value, str) and value}
+
+
+def tested_among(dialogues: Dialogues, asked: Container[str]) -> list[bool]:
+    """Of each dialogue, whether its user says something that is asked."""
+    return [
+        any(who == "user" and text in asked for who, text in dialogues.dialogue(index))
+        for index in range(len(dialogues))
+    ]
+
+
+def shared_examples(examples: Examples, test: Examples) -> int:
+    """How many examples are tested too: images byte for byte, texts by what is asked."""
+    if isinstance(examples, Dialogues) and isinstance(test, Documents):
+        return sum(tested_among(examples, asked_in(test)))
+    known = set(test.digests)
+    return sum(one in known for one in examples.digests)
+
+
 def _without_tested(
     spec: LanguageSpec, roles: Mapping[str, Dialogues], test: Documents
 ) -> tuple[dict[str, Dialogues], int]:
@@ -188,20 +209,16 @@ def _without_tested(
 
     Training sets of another source hold hundreds of thousands of dialogues: of those, validation is looked through.
     """
-    prompt, rows, same_source = spec.train.prompt, test.rows(), spec.train.source == spec.test.source
-    asked = {value for row in rows for value in row.values() if isinstance(value, str) and value}
+    prompt, same_source, asked = spec.train.prompt, spec.train.source == spec.test.source, asked_in(test)
     if prompt is not None and same_source:
-        asked |= {render_row(prompt, row, f"task {spec.name}, test") for row in rows}
+        asked |= {render_row(prompt, row, f"task {spec.name}, test") for row in test.rows()}
     kept: dict[str, Dialogues] = {}
     left_out: list[str] = []
     for name, dialogues in roles.items():
         if name != "validation" and not same_source:
             kept[name] = dialogues
             continue
-        tested = [
-            any(who == "user" and text in asked for who, text in dialogues.dialogue(index))
-            for index in range(len(dialogues))
-        ]
+        tested = tested_among(dialogues, asked)
         clean = [index for index, also in enumerate(tested) if not also]
         left_out += [dialogues.ids[index] for index, also in enumerate(tested) if also]
         kept[name] = dialogues if len(clean) == len(dialogues) else dialogues.subset(clean)

@@ -91,7 +91,13 @@ def test_answers_of_text_in_six_digits(read: Read) -> None:
     found = read(texts(), TEXTS, TEXT_HEAD)
     assert found.items == ["t/0", "t/1", "t/2"]
     assert found.values.tolist() == [1, 0, 0]
-    assert found.given is None
+    assert found.given == ['"yes"', '"no"', '"a\\nb"']
+
+
+def test_of_options_the_likeliest_one_was_given(read: Read) -> None:
+    said = ("[-3.0, -1.5]", "[-0.1, -7]", "[0]")
+    rows = [[*values, answer] for (*values, _), answer in zip(TEXTS, said, strict=True)]
+    assert read(texts(), rows, TEXT_HEAD).given == ["1", "0", "0"]
 
 
 def test_of_a_metric_that_counts_parts_of_items_nothing_follows(read: Read) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import prt_bench.tasks
 from prt_bench.cli.main import invoke
+from prt_bench.data.text import Documents
 from prt_bench.errors import RequestError
 from prt_bench.needs import specs
 from prt_bench.records import Record, read_record
@@ -105,6 +107,23 @@ def test_nothing_that_is_tested_may_be_tuned_on(source: TaskSource, monkeypatch:
     )
     with pytest.raises(RequestError, match="2 examples of digits are tests of shapes"):
         load_task(NAME, source)
+
+
+def test_no_question_that_is_tested_may_be_tuned_on_either(source: TaskSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = prt_bench.tasks._with_data
+    facts = load_task("nano-facts", source)
+    asked = [facts.roles["train"].example(index, labelled=True).dialogue[0][1] for index in range(20)]
+
+    def leaking(*words: Any) -> Task:
+        task = whole(*words)
+        if task.name == "nano-facts":
+            return task
+        test = Documents.whole({"formats": {"test": [{"prompt": text} for text in asked]}}, "test")
+        return replace(task, roles={**task.roles, "test": test})
+
+    monkeypatch.setattr("prt_bench.tasks._with_data", leaking)
+    with pytest.raises(RequestError, match="20 examples of nano-facts are tests of nano-formats"):
+        load_task("nano-facts-forgetting", source)
 
 
 def test_its_data_are_those_of_both(registry: Registry, tmp_path: Path) -> None:

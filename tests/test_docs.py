@@ -18,7 +18,10 @@ BLOCKS = [
     block
     for text in (
         README,
-        *((ROOT / "docs" / name).read_text() for name in ("real-models.md", "text.md", "costs.md", "lifetime.md", "statistics.md")),
+        *(
+            (ROOT / "docs" / name).read_text()
+            for name in ("real-models.md", "text.md", "costs.md", "lifetime.md", "statistics.md")
+        ),
     )
     for block in re.findall(r"```sh\n(.*?)```", text, re.S)
 ]

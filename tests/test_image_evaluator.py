@@ -74,10 +74,10 @@ def test_every_network_reads_the_validation_once_whatever_is_made_of_it(
     alone = Composition({"only": bench.model(TARGET)}, WeightedSum(only=1.0))
     flops = bench.meter.measure(one, evaluator.query(one))[0]
     assert flops.total is not None
-    assert evaluator.reading([one]) == 40 * flops.total
-    assert evaluator.reading([one, mixed(bench, 1.0), mixed(bench, 2.0), alone]) == 40 * flops.total
-    assert evaluator.reading([alone]) == 40 * (flops.by_member["target"] or 0)
-    assert evaluator.reading([]) == 0
+    assert evaluator.reading([one])[0] == 40 * flops.total
+    assert evaluator.reading([one, mixed(bench, 1.0), mixed(bench, 2.0), alone])[0] == 40 * flops.total
+    assert evaluator.reading([alone])[0] == 40 * (flops.by_member["target"] or 0)
+    assert evaluator.reading([])[0] == 0
 
 
 class Turned(WeightedSum):
@@ -103,11 +103,11 @@ def test_products_of_a_rule_are_paid_for_every_composition(bench: Bench, evaluat
     members = {"target": bench.model(TARGET)}
     turned = [Composition(members, Turned(target=weight)) for weight in (1.0, 2.0, 3.0)]
     network = bench.meter.measure(turned[0], evaluator.query(turned[0]))[0].by_member["target"] or 0
-    assert evaluator.reading(turned) == 40 * (network + 3 * 2 * 10**2)
+    assert evaluator.reading(turned)[0] == 40 * (network + 3 * 2 * 10**2)
 
 
 def test_where_one_has_an_operation_without_a_formula_nothing_is_said(bench: Bench, evaluator: ImageEvaluator) -> None:
     members = {"target": bench.model(TARGET)}
     counted, unknown = (Composition(members, rule(target=1.0)) for rule in (WeightedSum, Made))
-    assert evaluator.reading([counted]) is not None
-    assert evaluator.reading([counted, unknown]) is None
+    assert evaluator.reading([counted])[0] is not None
+    assert evaluator.reading([counted, unknown])[0] is None

@@ -7,7 +7,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from prt_bench.errors import RequestError
@@ -56,6 +56,7 @@ def pin(revision: str = COMMIT, **files: str) -> Pin:
 PINS_OF_ODD_NAME = pin().model_copy(update={"files": {"next\x85line.txt": DIGEST}})
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(("model", "dataset")), NAMES, PINS), min_size=1, max_size=4))
 @example([("dataset", "org/pets", PINS_OF_ODD_NAME)])
 def test_pins_come_back_as_they_were_written(

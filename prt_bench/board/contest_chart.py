@@ -91,8 +91,8 @@ def _line(contest: Contest, found: Sequence[Contest]) -> str:
         parts.append(contest.table.pair.target)
     if len({other.table.track for other in found}) > 1:
         parts.append(f"{contest.table.track} track")
-    if len({other.mine.strengths for other in found if other.table.track == contest.table.track}) > 1:
-        parts.append(f"{contest.mine.strengths}")
+    if len({other.chosen_on for other in found if other.table.track == contest.table.track}) > 1:
+        parts.append(f"{contest.chosen_on}")
     return ", ".join(parts)
 
 
@@ -106,11 +106,11 @@ def _subtitle(found: Sequence[Contest]) -> list[str]:
     lines = [
         f"Paired differences over items and {told} seed{'' if seeds == [1] else 's'}, 95 % intervals; a triangle "
         "points to the better one,",
-        "a grey circle: not distinguishable, after Holm's correction for all lines.",
+        "a grey circle: not distinguishable, after Holm's correction for the lines of a track.",
     ]
     if any(contest.equal_cost for contest in found):
         lines.append(
-            "Right: queries per upgrade at which both cost as many FLOPs; below, who pays less at an upgrade is cheaper."
+            "Right: queries per upgrade at which both cost as many FLOPs; below, who pays less per upgrade is cheaper."
         )
     if all(contest.table.embedded for contest in found):
         lines.append("Embedded models: they show the mechanism and prove nothing of real ones.")

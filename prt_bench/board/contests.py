@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from prt_bench.board.table import Row, Table
@@ -24,14 +24,16 @@ class Contest:
     table: Table
     mine: Row
     theirs: Row
+    chosen_on: str
+    """Where parameters were chosen, of the side that had any to choose."""
     found: Comparison
     """Mine − theirs."""
     adjusted: float = 1.0
-    """p of no difference, adjusted by Holm for all contests told together."""
+    """p of no difference, adjusted by Holm for all contests of the track and the way to choose parameters."""
 
     @property
     def group(self) -> Group:
-        return str(self.table.pair), self.table.track, self.mine.strengths
+        return str(self.table.pair), self.table.track, self.chosen_on
 
     @property
     def standing(self) -> Standing:
@@ -71,20 +73,28 @@ def contests(tables: Sequence[Table], mine: str, theirs: str) -> list[Contest]:
             raise RequestError(f"--compare {name}: no results of it{did_you_mean(name, known)}")
     if mine == theirs:
         raise RequestError(f"--compare {mine} {theirs}: a method beside itself says nothing; name two")
-    found = []
-    for table in tables:
-        for one in _newest(table, mine):
-            # Chosen in the same way where there is such a row; what has nothing to choose is there once.
-            others = _newest(table, theirs)
-            other = next((row for row in others if row.strengths == one.strengths), next(iter(others), None))
-            both = paired(one.measured, other.measured) if other else "not run"
-            if other and not isinstance(both, str):
-                found.append(Contest(table, one, other, compare(*both)))
+    found = [contest for table in tables for contest in _of_table(table, mine, theirs)]
     if not found:
         raise RequestError(f"--compare {mine} {theirs}: no pair and task has both, on common seeds and test items")
     found.sort(key=lambda contest: bool(contest.table.tuned_on))
-    adjusted = holm([contest.found.p for contest in found])
-    return [replace(contest, adjusted=p) for contest, p in zip(found, adjusted, strict=True)]
+    # A family is a track and a way to choose parameters, whatever else lies in the folder.
+    families: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, contest in enumerate(found):
+        families[contest.table.track, contest.chosen_on].append(place)
+    for family in families.values():
+        for place, p in zip(family, holm([found[place].found.p for place in family]), strict=True):
+            found[place] = replace(found[place], adjusted=p)
+    return found
+
+
+def _of_table(table: Table, mine: str, theirs: str) -> Iterator[Contest]:
+    """Both methods, for every way to choose parameters that one of them has; a side without it stands as it is."""
+    ones, others = _newest(table, mine), _newest(table, theirs)
+    for chosen_on in sorted({*ones, *others}):
+        one, other = (rows.get(chosen_on) or rows.get("constants") for rows in (ones, others))
+        both = paired(one.measured, other.measured) if one and other else "not run"
+        if one and other and not isinstance(both, str):
+            yield Contest(table, one, other, chosen_on, compare(*both))
 
 
 def overall(found: Sequence[Contest]) -> dict[Group, Across]:
@@ -106,17 +116,19 @@ def standings(tables: Sequence[Table]) -> dict[tuple[str, str], list[Overall]]:
         mine = [table for table in tables if (str(table.pair), table.track) == group and not table.tuned_on]
         tasks = list(dict.fromkeys(table.task for table in mine))
         rows: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+        notes: dict[tuple[str, str], str] = {}
         for table in mine:
             for row in table.rows:
                 if row.role != "floor":
-                    rows[row.title, row.note].setdefault(table.task, row)
+                    rows[row.title, row.settings].setdefault(table.task, row)
+                    notes[row.title, row.settings] = notes.get((row.title, row.settings)) or row.note
         found[group] = [
             Overall(
-                f"{title} ({note})" if note else title,
+                f"{title} ({note})" if (note := notes[title, settings]) else title,
                 across,
                 tuple(task for task in tasks if task not in across.tasks),
             )
-            for (title, note), by_task in rows.items()
+            for (title, settings), by_task in rows.items()
             if (across := _against_floor(by_task)) is not None
         ]
     return found
@@ -142,10 +154,10 @@ def _across(tasks: Mapping[str, Contest]) -> Across:
     )
 
 
-def _newest(table: Table, label: str) -> list[Row]:
+def _newest(table: Table, label: str) -> dict[str, Row]:
     """Rows of a method by where its parameters were chosen; of several states, the one of the newest record."""
     rows = [row for row in table.rows if row.label == label]
-    return list({row.strengths: row for row in sorted(rows, key=lambda row: row.finished)}.values())
+    return {row.strengths: row for row in sorted(rows, key=lambda row: row.finished)}
 
 
 def _flops(row: Row) -> tuple[int, int] | None:

@@ -129,7 +129,14 @@ def _pairs(found: Sequence[Table], records: Mapping[Path, Record]) -> list[dict[
         group = list(same)
         views = [_table(table, next(numbers), records) for table in group]
         pair, names = views[0]["table"].pair, Counter(view["name"] for view in views)
-        facts = {"pair": pair, "embedded": embedded, "tables": views, "names": names, "over_tasks": _over_tasks(group)}
+        facts = {
+            "pair": pair,
+            "embedded": embedded,
+            "tables": views,
+            "names": names,
+            "over_tasks": _over_tasks(group),
+            "several_tracks": len({table.track for table in group}) > 1,
+        }
         sections.append(facts | {"glance": _glance(views)})
     return sections
 
@@ -158,14 +165,17 @@ def _mean(found: Across) -> Value:
 def _glance(views: Sequence[dict[str, Any]]) -> list[tuple[str, str, list[dict[str, Any] | None]]]:
     """Methods and references × the pair's tables: what each gains on each, where there is more than one table."""
     lines: dict[tuple[str, ...], list[dict[str, Any] | None]] = {}
+    notes: dict[tuple[str, ...], str] = {}
     for place, view in enumerate(views):
         for row in view["rows"]:
             if row["role"] != "floor":
-                key = (row["role"], row["title"], " · ".join(filter(None, (row["label"], row["note"]))))
+                key = (row["role"], row["title"], row["label"], row["settings"])
                 lines.setdefault(key, [None] * len(views))[place] = row
+                notes[key] = notes.get(key) or row["note"]
     # Stable: methods before references, each in the order they are met.
     ordered = sorted(lines.items(), key=lambda line: line[0][0] == "reference")
-    return [(title, name, cells) for (_, title, name), cells in ordered] if len(views) > 1 else []
+    named = [(key[1], " · ".join(filter(None, (key[2], notes[key]))), cells) for key, cells in ordered]
+    return named if len(views) > 1 else []
 
 
 def _table(table: Table, number: int, records: Mapping[Path, Record]) -> dict[str, Any]:
@@ -200,11 +210,19 @@ def _row(
     if row.difference:
         low, high = row.difference.interval
         difference = _compared(row.difference, notes)
+        if isinstance(told.to_ensemble, Comparison) and row.role != "floor":
+            beside = _compared(told.to_ensemble, notes)
+            difference = difference._replace(
+                small=(*difference.small, f"to plain ensemble {beside.main} {beside.small[0]}")
+            )
         plot = [axis.x(100 * end) for end in (low, row.difference.value, high)]
     elif not row.is_best_floor:
         difference = notes.missing(str(told.to_floor))
     return {
-        **{name: getattr(row, name) for name in ("label", "title", "role", "note", "seeds", "is_best_floor")},
+        **{
+            name: getattr(row, name)
+            for name in ("label", "title", "role", "note", "settings", "seeds", "is_best_floor")
+        },
         "score": Value(f"{100 * row.score:.1f}", (f"[{', '.join(f'{100 * end:.1f}' for end in row.score_ci95)}]",)),
         "difference": difference,
         "verdict": told.standing,

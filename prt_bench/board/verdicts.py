@@ -43,7 +43,7 @@ class Measured:
     by_seed: Mapping[int, Floats]
     """Per seed, what each item adds to the score (N,): its mean is the score."""
     given: Mapping[int, list[str]] | None
-    """Per seed, the answers themselves; None where they are texts."""
+    """Per seed, the answers themselves; None where they were not kept."""
     stands_for: str
     """What others are compared with, where the row is that."""
     strengths: str
@@ -73,7 +73,7 @@ class Verdicts:
     gap: tuple[float, float, float] | str
     """(low, share, high) of the gap between untuned and tuned target that is closed."""
     agreement: Estimate | str
-    """How many items get the same answer as from the fully tuned target; of text, the same score."""
+    """How many items get the same answer as from the fully tuned target."""
 
 
 def verdicts(rows: Mapping[str, Measured], best_floor: str | None) -> dict[str, Verdicts]:
@@ -174,7 +174,7 @@ def _agreement(mine: Measured, tuned: Measured | None) -> Estimate | str:
     if isinstance(scores, str):
         return f"{scores} with the tuned target"
     if mine.given is None or tuned.given is None:
-        return score([(one == other).astype(np.float64) for one, other in zip(*scores, strict=True)])
+        return "the answers themselves were not kept"
     seeds = sorted(set(mine.given) & set(tuned.given))
     answers = [(np.array(mine.given[seed]), np.array(tuned.given[seed])) for seed in seeds]
     return score([(one == other).astype(np.float64) for one, other in answers])

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from prt_bench.board.contests import Contest, overall
+from prt_bench.board.table import USUAL
 from prt_bench.cli.tables import MARKS, points
 from prt_bench.comparing import Across
 from prt_bench.lifetime import counted
@@ -18,8 +19,9 @@ from prt_bench.lifetime import counted
 __all__ = ["contest_rows", "print_contests"]
 
 LEGEND = (
-    "▲ the first is better, ▼ the second, ≈ not distinguishable: after Holm's correction for all lines. Queries: how "
-    "many per upgrade make both cost as many FLOPs; with fewer, the one that pays less at an upgrade is cheaper."
+    "▲ the first is better, ▼ the second, ≈ not distinguishable: after Holm's correction for the lines of a track. "
+    "Queries: how many per upgrade make both cost as many FLOPs; with fewer, the one that pays less at an upgrade is "
+    "cheaper."
 )
 
 
@@ -65,7 +67,7 @@ def contest_rows(found: Sequence[Contest]) -> list[dict[str, Any]]:
             "task": contest.table.task,
             "version": contest.table.version,
             "track": contest.table.track,
-            "strengths": contest.mine.strengths,
+            "strengths": contest.chosen_on,
             "mine": contest.mine.label,
             "theirs": contest.theirs.label,
             "mine_note": contest.mine.note,
@@ -93,16 +95,12 @@ def _asides(contest: Contest) -> list[str]:
     return told + [f"{row.label}: {row.note}" for row in rows]
 
 
-USUAL = {"paper": "constants", "equal": "target"}
-"""Track → where parameters are chosen unless something else is asked for."""
-
-
 def _words(track: str, strengths: str) -> str:
     return f"{track} track" + ("" if strengths == USUAL.get(track) else f", chosen on the {strengths}")
 
 
 def _track(contest: Contest) -> str:
-    track, strengths = contest.table.track, contest.mine.strengths
+    track, strengths = contest.table.track, contest.chosen_on
     return track + ("" if strengths == USUAL.get(track) else f"\n  on {strengths}")
 
 

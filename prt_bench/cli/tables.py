@@ -46,11 +46,11 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
             f"{table.pair}  {table.task}\nversion {table.version}, {table.n} test items, {table.primary}, "
             f"{seeds} seed{'s' if seeds > 1 else ''}, track {table.track}, recipe {table.recipe}"
         )
-        columns = ("score %", "to best floor", "GFLOPs", "ms")
+        columns = ("score %", "to untuned target" if table.tuned_on else "to best floor", "GFLOPs", "ms")
         rows = [
             (
                 score_text(row),
-                difference_text(row),
+                _points(row.verdicts.to_target) if table.tuned_on else difference_text(row),
                 "–" if row.gflops is None else f"{row.gflops:.3g}",
                 "–" if row.latency is None else f"{row.latency.p50_ms:.2f}",
             )
@@ -72,8 +72,15 @@ def print_gains(tables: Iterable[Table], console: Console) -> None:
             gains = row.verdicts.gains
             if not isinstance(gains, str):
                 rows.append(row)
-                steps = (signed(gains[name].value) for name in GAINS)
-                values.append((*steps, _points(row.verdicts.to_reference), _gap(row.verdicts.gap)))
+                *steps, beyond = (gains[name] for name in GAINS)
+                values.append(
+                    (
+                        *(signed(step.value) for step in steps),
+                        points(beyond),
+                        _points(row.verdicts.to_reference),
+                        _gap(row.verdicts.gap),
+                    )
+                )
         if rows:
             title = f"{table.pair}  {table.task}\ntrack {table.track}: gains in points from the untuned target on"
             _print(title, ("ensembling", "tuned", "beyond", "to tuned target", "gap closed"), rows, values, console)
@@ -89,12 +96,15 @@ def _print(
     shown.add_column("method", overflow="fold", min_width=NAME_WIDTH)
     for name in columns:
         shown.add_column(name, justify="right", no_wrap=True)
+    most = max((len(row.seeds) for row in named), default=0)
     widths = [max(map(len, column)) for column in zip(columns, *values, strict=True)]
     if NAME_WIDTH + 2 + sum(width + 2 for width in widths) > console.width:
         # Else the last columns would be cut off.
         values = [[cell.replace(" [", "\n[") for cell in cells] for cells in values]
     for row, cells in zip(named, values, strict=True):
-        shown.add_row(escape(row.label + (f" ({row.note})" if row.note else "")), *map(escape, cells))
+        few = "" if len(row.seeds) == most else f"{len(row.seeds)} seed{'' if len(row.seeds) == 1 else 's'}"
+        told = ", ".join(filter(None, (row.note, few)))
+        shown.add_row(escape(row.label + (f" ({told})" if told else "")), *map(escape, cells))
     console.print(shown)
 
 

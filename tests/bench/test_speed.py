@@ -61,6 +61,8 @@ def test_reward_tuning_against_fine_tuning(
 ) -> None:
     """Frozen outputs are computed once: the overhead falls as 1 / (3 · epochs)."""
     source, data = bench.model(SOURCE), bench.data()
+    # Where nothing is timed, that it runs is all there is to see.
+    epochs = epochs if benchmark.enabled else 1
     steps = epochs * len(data.train) // bench.recipe.batch_size
     fresh = iter(range(1000 * epochs, 10**6))
     rule = WeightedSum(source=1.0, trained=1.0)

@@ -236,8 +236,8 @@ def test_lines_of_the_chart_say_what_tells_them_apart() -> None:
     assert [row["line"] for row in values(chart, lines)] == [
         "digits, new, paper track",
         "digits, newer, equal track, constants",
-        "digits, new, equal track, source",
         "digits, new, equal track, constants",
+        "digits, new, equal track, source",
     ]
     assert len(chart["title"]["subtitle"]) == 2
     assert "1 to 2 seeds," in chart["title"]["subtitle"][0]

@@ -346,7 +346,7 @@ def test_methods_are_summed_up_over_tasks(file: File, build: Callable[[], str]) 
     page = build()
     text = " ".join(Reader(page).text.split())
     assert "against each task's best floor. 2 tasks: the interval is wide, and another task may differ" in text
-    start = page.index("Over the tasks of this pair, constants")
+    start = page.index("Over the tasks of this pair, recipes as published")
     seen = Reader(page[start : page.index("</table>", start)])
     # 340 and 100 right of 400 against the floor's 240: +25 and −35 points.
     assert re.fullmatch(r"Mine 1 / 0 / 1 −5\.0 \[−\d+\.\d, \+\d+\.\d\]", seen.row("Mine"))
@@ -372,7 +372,7 @@ def test_what_records_smuggle_into_sums_and_gains_is_text(file: File, build: Cal
     seen = Reader(page)
     assert {tag for tag, _ in seen.tags}.isdisjoint({"script", "img", "b"})
     assert not any(name.startswith("on") for _, attributes in seen.tags for name in attributes)
-    start = page.index("Over the tasks of this pair, constants")
+    start = page.index("Over the tasks of this pair, recipes as published")
     over = Reader(page[start : page.index("</table>", start)])
     assert over.row(attack)
     assert over.row("alone").endswith(f"without {attack}")
