@@ -212,9 +212,8 @@ def _row(
         difference = _compared(row.difference, notes)
         if isinstance(told.to_ensemble, Comparison) and row.role != "floor":
             beside = _compared(told.to_ensemble, notes)
-            difference = difference._replace(
-                small=(*difference.small, f"to plain ensemble {beside.main} {beside.small[0]}")
-            )
+            lines = (*difference.small, "to plain ensemble", f"{beside.main} {beside.small[0]}")
+            difference = difference._replace(small=lines)
         plot = [axis.x(100 * end) for end in (low, row.difference.value, high)]
     elif not row.is_best_floor:
         difference = notes.missing(str(told.to_floor))

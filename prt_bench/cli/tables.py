@@ -83,7 +83,9 @@ def print_gains(tables: Iterable[Table], console: Console) -> None:
                 )
         if rows:
             title = f"{table.pair}  {table.task}\ntrack {table.track}: gains in points from the untuned target on"
-            _print(title, ("ensembling", "tuned", "beyond", "to tuned target", "gap closed"), rows, values, console)
+            _print(
+                title, ("ensem-\nbling", "tuned", "beyond", "to tuned\ntarget", "gap\nclosed"), rows, values, console
+            )
             told = True
     if told:
         console.print(GAINS_LEGEND, highlight=False)
@@ -97,7 +99,10 @@ def _print(
     for name in columns:
         shown.add_column(name, justify="right", no_wrap=True)
     most = max((len(row.seeds) for row in named), default=0)
-    widths = [max(map(len, column)) for column in zip(columns, *values, strict=True)]
+    widths = [
+        max(len(line) for cell in column for line in cell.splitlines() or [""])
+        for column in zip(columns, *values, strict=True)
+    ]
     if NAME_WIDTH + 2 + sum(width + 2 for width in widths) > console.width:
         # Else the last columns would be cut off.
         values = [[cell.replace(" [", "\n[") for cell in cells] for cells in values]
