@@ -240,19 +240,13 @@ class CellWorker:
         reading = self._reading(planned, [entry.composition for entry in attempts if entry.composition])
         if on_source:
             final = self._tried(planned, best.trial, pair.target)
-            paid = Ported(
-                final.verbs.fitted,
-                final.verbs.ported,
-                _in_trials([*fitting, *porting, reading], len(attempts)),
-                final.verbs.per_upgrade,
-            )
+            paid = replace(final.verbs, once=_in_trials([*fitting, *porting, reading], len(attempts)))
         else:
             final = best
-            paid = Ported(
-                final.verbs.fitted,
-                final.verbs.ported,
-                _in_trials(fitting, len(works)),
-                _in_trials([*porting, reading], len(attempts)),
+            paid = replace(
+                final.verbs,
+                once=_in_trials(fitting, len(works)),
+                per_upgrade=_in_trials([*porting, reading], len(attempts)),
             )
         view = "source validation" if on_source else "validation"
         return replace(final, verbs=paid), [self._told(planned, entry, view, entry is best) for entry in attempts]

@@ -42,6 +42,7 @@ __all__ = [
     "gap_closed",
     "half_width",
     "holm",
+    "largest_difference",
     "score",
     "standard_errors",
     "two_sided_p",
@@ -153,7 +154,7 @@ def compare(mine: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]]) -> Com
     one, other = _cells(mine), _cells(theirs)
     _same_shape(one, other)
     seeds, n = one.shape
-    differences, largest = one - other, _largest_difference(one, other)
+    differences, largest = one - other, largest_difference(one, other)
     value, item_error, seed_error = (float(number) for number in standard_errors(differences, largest))
     half, by_seeds = (float(half_width(error, seed_error, n, seeds)) for error in (item_error, 0.0))
     return Comparison(
@@ -244,7 +245,7 @@ def gap_closed(
     _same_shape(*answers)
     seeds, n = answers[0].shape
     gain, gap = answers[0] - answers[1], answers[2] - answers[1]
-    square = _largest_difference(*answers) ** 2
+    square = largest_difference(*answers) ** 2
 
     def squared_half(one: Floats, other: Floats, added: float) -> float:
         over_items, over_seeds = _covariances(one, other, added)
@@ -319,7 +320,7 @@ def _same_shape(*answers: Floats) -> None:
         raise ValueError(f"not paired: (seeds, items) are {', '.join(map(str, shapes))}")
 
 
-def _largest_difference(*answers: Floats) -> float:
+def largest_difference(*answers: Floats) -> float:
     """By how much two methods can differ on one item: 1 where it is right or wrong, more where items are weighted."""
     return max(1.0, max(float(each.max()) for each in answers) - min(float(each.min()) for each in answers))
 

@@ -94,10 +94,8 @@ def ask(plan: Plan, planned: PlannedCell, trial: Trial) -> tuple[Artifact | None
     method, pair = planned.method.for_verbs(), planned.learning
     fitted = method.fit(pair.source, verb_data(planned, "fit"), tools)
     # Chosen on the source, trials end there, and the chosen one is ported: the first is as good a guess as any.
-    targets = [pair.target] if planned.cell.strengths != "source" else [pair.source]
-    if trial is planned.trials[0]:
-        targets = [*targets, pair.target]
-    for target in targets:
+    on_source = planned.cell.strengths == "source"
+    for target in [pair.source] * on_source + [pair.target] * (not on_source or trial is planned.trials[0]):
         artifact = method.port(fitted, pair.source, target, verb_data(planned, "port"), tools)
     return artifact, tools.asked
 

@@ -70,8 +70,8 @@ class Evaluator(Protocol):
         """How it does on the validation role."""
 
     def reading(self, compositions: Sequence[Composition]) -> tuple[int | None, float]:
-        """FLOPs of validating all of these, what is known from one used for the next; None where an operation has no
-        formula."""
+        """FLOPs and seconds of validating all of these, what is known from one used for the next. FLOPs are None where
+        an operation has no formula; seconds are those that `validate` took."""
 
     def test(self, composition: Composition, validated: Validated) -> Scores:
         """How it does on the test role."""

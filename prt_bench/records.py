@@ -21,6 +21,7 @@ from prt_bench.plausible import refuse_impossible
 __all__ = [
     "FLOP_CONVENTION",
     "SCHEMA_VERSION",
+    "USUAL_CHOICE",
     "Artifacts",
     "Cell",
     "Cost",
@@ -131,6 +132,10 @@ class PairNames(Strict):
 
 
 Params = dict[str, float | int | str | bool]
+ChosenOn = Literal["constants", "source", "target"]
+"""Where parameters are chosen: not at all, on the source's validation data, or on the target's."""
+USUAL_CHOICE: dict[str, ChosenOn] = {"paper": "constants", "equal": "target"}
+"""Track → where parameters are chosen unless something else is asked for."""
 
 
 class Cell(Strict):
@@ -153,7 +158,7 @@ class Cell(Strict):
     limit: int | None = None
     stands_for: Literal["", "untuned target", "untuned ensemble", "plain ensemble", "tuned target"] = ""
     """What others are compared with, where the cell is that and nothing of it was changed."""
-    strengths: Literal["constants", "source", "target"] = "constants"
+    strengths: ChosenOn = "constants"
     """Where parameters were chosen: not at all, on the source's validation data, or on the target's."""
     tuned_on: str = ""
     """The task that was tuned on, where another one is tested: what tuning makes a model forget."""

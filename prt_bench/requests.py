@@ -11,7 +11,7 @@ from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.models import parse_pair
 from prt_bench.pins import PINS_FILE
 from prt_bench.recipes import PUBLISHED, recipe_names
-from prt_bench.records import Strict
+from prt_bench.records import USUAL_CHOICE, ChosenOn, Strict
 from prt_bench.registry import Registry
 from prt_bench.yaml_files import load_yaml
 
@@ -27,8 +27,8 @@ class RunRequest(Strict):
     methods: tuple[str, ...] = ()
     data: tuple[Path, ...] = ()
     track: Literal["paper", "equal"] = "paper"
-    strengths: Literal["constants", "source", "target"] | None = None
-    """Where parameters are chosen; None: constants on the paper track, the target's validation on the equal one."""
+    strengths: ChosenOn | None = None
+    """Where parameters are chosen; None: where the track usually does."""
     recipe: str | None = None
     """A base recipe for all models; None: the suite's, or what each model's card names."""
     seeds: int | None = None
@@ -53,9 +53,9 @@ class RunRequest(Strict):
     """The command as it was given, for the record."""
 
     @property
-    def chosen_on(self) -> Literal["constants", "source", "target"]:
+    def chosen_on(self) -> ChosenOn:
         """Where parameters are chosen."""
-        return self.strengths or ("constants" if self.track == "paper" else "target")
+        return self.strengths or USUAL_CHOICE[self.track]
 
     @property
     def places(self) -> Places:

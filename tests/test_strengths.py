@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 import prt_bench.training
-from prt_bench.api import Artifact, Composition, Method, MethodCard, Model, Setting, WeightedSum
+from prt_bench.api import Method, Setting
 from prt_bench.cli.main import invoke
 from prt_bench.records import Cost, Quality, Record, read_record
 from prt_bench.registry import Registry
 from prt_bench.runner import RunOptions
 from prt_bench.task_spec import Recipe, Search
 from prt_bench.trials import strength_trials
-from tests.test_trials import PAIR, RECIPE, TASK, HereExecutor
+from tests.test_trials import PAIR, RECIPE, TASK, HereExecutor, method_of
 
 SEARCH = Search(
     trials=6, learning_rate=(1.0, 1.0), steps=(1.0, 1.0), strength=(1.0, 1.0), strength_grid=(1.0, 0.5, 2.0)
@@ -67,18 +67,6 @@ def prices(record: Record) -> dict[str, int]:
 
 
 # --- the trials ---
-
-
-def method_of(**strengths: Setting) -> type[Method]:
-    """A method that tunes nothing and has these strengths."""
-
-    class Odd(Method):
-        card = MethodCard(name="odd", title="Odd", strengths=strengths)
-
-        def attach(self, artifact: Artifact | None, source: Model, target: Model) -> Composition:
-            return Composition({"target": target}, WeightedSum(target=1.0))
-
-    return Odd
 
 
 def tried(method: Method) -> list[dict[str, Any]]:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from prt_bench.board.contests import Contest
-from prt_bench.board.drawing import write_chart
+from prt_bench.board.drawing import INK, dressed, write_chart
 from prt_bench.lifetime import counted
 
 __all__ = ["contest_chart", "draw_contests"]
 
 COLOURS = {"above": "#0072B2", "below": "#B4460A", "same": "#767676"}
 SHAPES = {"above": "triangle-right", "below": "triangle-left", "same": "circle"}
-INK = "#222222"
 WIDTH, LINE = 420, 30
 
 
@@ -65,22 +64,8 @@ def contest_chart(found: Sequence[Contest]) -> dict[str, Any]:
         .mark_text(align="left", fontSize=12, color="#555555")
         .encode(y, altair.Text("queries:N"), x=altair.value(WIDTH + 12))
     )
-    chart = (
-        altair.layer(zero, lines, points, costs)
-        .properties(
-            width=WIDTH,
-            height=LINE * len(rows),
-            title=altair.Title(_title(found), subtitle=_subtitle(found), anchor="start", offset=14),
-            padding=14,
-            background="white",
-        )
-        .configure(font="Liberation Sans, Arial, Helvetica, sans-serif")
-        .configure_view(stroke=None)
-        .configure_title(fontSize=16, subtitleFontSize=12, subtitleColor="#555555", color=INK, subtitlePadding=5)
-        .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", gridColor="#e8e8e8")
-    )
-    made: dict[str, Any] = chart.to_dict()
-    return made
+    chart = altair.layer(zero, lines, points, costs).properties(width=WIDTH, height=LINE * len(rows))
+    return dressed(chart, _title(found), _subtitle(found), offset=14, padding=14)
 
 
 def _line(contest: Contest, found: Sequence[Contest]) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prt_bench.errors import RequestError
 
-__all__ = ["refuse_unwritable", "write_chart"]
+__all__ = ["INK", "dressed", "refuse_unwritable", "write_chart"]
 
+INK = "#222222"
 SCALE = 2
 KINDS = (".svg", ".png", ".html")
 
@@ -22,6 +23,25 @@ def refuse_unwritable(path: Path | None) -> None:
         raise RequestError(f"--chart {path}: a chart ends in {', '.join(KINDS)}")
     if path is not None and not path.absolute().parent.is_dir():
         raise RequestError(f"--chart {path}: there is no such folder")
+
+
+def dressed(chart: Any, title: str, subtitle: Sequence[str], offset: int, padding: int) -> dict[str, Any]:
+    """A chart of altair in Vega-Lite, in the dress that all of ours wear; `offset` and `padding` in pixels."""
+    import altair
+
+    made: dict[str, Any] = (
+        chart.properties(
+            title=altair.Title(title, subtitle=list(subtitle), anchor="start", offset=offset),
+            padding=padding,
+            background="white",
+        )
+        .configure(font="Liberation Sans, Arial, Helvetica, sans-serif")
+        .configure_view(stroke=None)
+        .configure_title(fontSize=17, subtitleFontSize=12, subtitleColor="#555555", color=INK, subtitlePadding=6)
+        .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", gridColor="#e8e8e8")
+        .to_dict()
+    )
+    return made
 
 
 def write_chart(chart: Mapping[str, Any], path: Path, title: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prt_bench.board.drawing import write_chart
+from prt_bench.board.drawing import INK, dressed, write_chart
 from prt_bench.lifetime import Amount, BreakEven, Ledger, LedgerLine, break_even_upgrades, counted, territory
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B03A8B", "#8C6D00", "#3A9BD9", "#5
 """Told apart with the common colour blindnesses (after Okabe and Ito, darker where they were pale)."""
 DASHES = ([1, 0], [8, 3], [2, 2], [9, 3, 2, 3], [14, 4], [4, 4], [1, 4], [9, 3, 2, 3, 2, 3])
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
-GREY, INK = "#767676", "#222222"
+GREY = "#767676"
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
 Row = dict[str, Any]
 
@@ -56,20 +56,8 @@ def specification(ledger: Ledger, upgrades: int, queries: float, within: float |
     asked = {"upgrades": upgrades, "queries": queries}
     left = _totals(ledger, look, asked, most)
     right = _cheapest(ledger.eligible(within), look, asked, most, many, _bound(ledger, within))
-    chart = (
-        altair.hconcat(left, right, spacing=ROOM, bounds="flush")
-        .properties(
-            title=altair.Title(_title(ledger), subtitle=_subtitle(ledger, asked), anchor="start", offset=34),
-            padding=18,
-            background="white",
-        )
-        .configure(font="Liberation Sans, Arial, Helvetica, sans-serif")
-        .configure_view(stroke=None)
-        .configure_title(fontSize=17, subtitleFontSize=12, subtitleColor="#555555", color=INK, subtitlePadding=6)
-        .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", gridColor="#e8e8e8")
-    )
-    made: dict[str, Any] = chart.to_dict()
-    return made
+    chart = altair.hconcat(left, right, spacing=ROOM, bounds="flush")
+    return dressed(chart, _title(ledger), _subtitle(ledger, asked), offset=34, padding=18)
 
 
 def _title(ledger: Ledger) -> str:

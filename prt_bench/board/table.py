@@ -14,15 +14,13 @@ from prt_bench.board.verdicts import Measured, Verdicts, verdicts
 from prt_bench.comparing import Comparison, expected_best
 from prt_bench.errors import RequestError
 from prt_bench.files import digest
-from prt_bench.records import CostTerm, LatencyRow, PairNames, PerQuery, Record, read_record
+from prt_bench.records import USUAL_CHOICE, CostTerm, LatencyRow, PairNames, PerQuery, Record, read_record
 
-__all__ = ["BEYOND", "ROLE_ORDER", "USUAL", "Filed", "Row", "Table", "find_records", "tables"]
+__all__ = ["BEYOND", "ROLE_ORDER", "Filed", "Row", "Table", "find_records", "tables"]
 
 ROLE_ORDER = {"floor": 0, "method": 1, "reference": 2}
 BEYOND = ("mean_per_class", "nll", "nll_calibrated", "ece")
 """Numbers of a record's quality that are shown beside the score."""
-USUAL = {"paper": "constants", "equal": "target"}
-"""Track → where parameters are chosen unless something else is asked for."""
 HEADLINE_BATCH, HEADLINE_PLACEMENT = 1, "one after another"
 
 
@@ -211,7 +209,7 @@ def _row(entries: Sequence[Filed], measured: Measured, told: Verdicts, is_best_f
         note=params if chosen_on == "constants" else f"chosen on the {chosen_on}'s validation data",
         seeds=sorted(measured.by_seed),
         strengths=chosen_on,
-        settings=params + ("" if chosen_on in ("constants", USUAL[newest.cell.track]) else f" on {chosen_on}"),
+        settings=params + ("" if chosen_on in ("constants", USUAL_CHOICE[newest.cell.track]) else f" on {chosen_on}"),
         measured=measured,
         verdicts=told,
         quality={name: _mean(entries, name) for name in BEYOND},

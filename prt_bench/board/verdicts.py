@@ -18,6 +18,7 @@ from prt_bench.comparing import (
     compare,
     gap_closed,
     holm,
+    largest_difference,
     score,
     standard_errors,
     two_sided_p,
@@ -205,8 +206,7 @@ def _pairwise(rows: Mapping[str, Measured]) -> dict[tuple[str, str], tuple[float
         both = paired(rows[one], rows[other])
         if not isinstance(both, str):
             mine, theirs = np.array(both)
-            largest = max(1.0, float(max(mine.max(), theirs.max()) - min(mine.min(), theirs.min())))
-            errors[one, other] = standard_errors(mine - theirs, largest)
+            errors[one, other] = standard_errors(mine - theirs, largest_difference(mine, theirs))
             shapes[mine.shape].append((one, other))
     for (seeds, n), pairs in shapes.items():
         values, items, over_seeds = (np.array(column) for column in zip(*(errors[pair] for pair in pairs), strict=True))

@@ -11,10 +11,10 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from prt_bench.board.contests import Contest, overall
-from prt_bench.board.table import USUAL
 from prt_bench.cli.tables import MARKS, points
 from prt_bench.comparing import Across
 from prt_bench.lifetime import counted
+from prt_bench.records import USUAL_CHOICE
 
 __all__ = ["contest_rows", "print_contests"]
 
@@ -96,12 +96,12 @@ def _asides(contest: Contest) -> list[str]:
 
 
 def _words(track: str, strengths: str) -> str:
-    return f"{track} track" + ("" if strengths == USUAL.get(track) else f", chosen on the {strengths}")
+    return f"{track} track" + ("" if strengths == USUAL_CHOICE.get(track) else f", chosen on the {strengths}")
 
 
 def _track(contest: Contest) -> str:
     track, strengths = contest.table.track, contest.chosen_on
-    return track + ("" if strengths == USUAL.get(track) else f"\n  on {strengths}")
+    return track + ("" if strengths == USUAL_CHOICE.get(track) else f"\n  on {strengths}")
 
 
 def _across(found: Across) -> str:
