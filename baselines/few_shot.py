@@ -2,6 +2,14 @@
 
 from prt_bench.api import Artifact, Composition, Data, Method, MethodCard, Model, Setting, Tools, Turn, WeightedSum
 
+BIBTEX = """@inproceedings{brown2020language,
+  title = {Language Models are Few-Shot Learners},
+  author = {Brown, Tom B. and others},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+  eprint = {2005.14165}, archivePrefix = {arXiv}
+}"""
+
 
 class FewShot(Method):
     """z_T after k examples of the training set: Brown et al., NeurIPS 2020."""
@@ -11,7 +19,9 @@ class FewShot(Method):
         title="Few-shot target",
         role="floor",
         summary="The new model as it is, shown a few training examples before every request.",
+        weights=(),
         source="Brown et al., NeurIPS 2020, arXiv 2005.14165",
+        bibtex=BIBTEX,
         reads="text",
         tunes=False,
         needs={"fit": ("train",)},

@@ -12,6 +12,7 @@ class FullFinetune(Method):
         role="reference",
         stands_for="tuned target",
         summary="The new model, tuned: what portable methods are compared with, and not always a ceiling.",
+        weights=("target",),
         needs={"port": ("train",)},
     )
 

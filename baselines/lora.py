@@ -2,6 +2,14 @@
 
 from prt_bench.api import Artifact, Composition, Data, Method, MethodCard, Model, Setting, Tools, WeightedSum
 
+BIBTEX = """@inproceedings{hu2022lora,
+  title = {{LoRA}: Low-Rank Adaptation of Large Language Models},
+  author = {Hu, Edward J. and Shen, Yelong and Wallis, Phillip and Allen-Zhu, Zeyuan and others},
+  booktitle = {International Conference on Learning Representations},
+  year = {2022},
+  eprint = {2106.09685}, archivePrefix = {arXiv}
+}"""
+
 
 class LowRankTuning(Method):
     """z_T′ with T′ tuned by LoRA and merged: Hu et al., ICLR 2022."""
@@ -10,7 +18,9 @@ class LowRankTuning(Method):
         name="lora",
         title="LoRA on the target",
         summary="The new model, tuned through low-rank matrices that are merged into its weights.",
+        weights=("target",),
         source="Hu et al., ICLR 2022, arXiv 2106.09685",
+        bibtex=BIBTEX,
         needs={"port": ("train",)},
         settings={
             "rank": Setting(8, 1, 1024, "rank of the matrices; alpha is twice as large"),

@@ -2,6 +2,14 @@
 
 from prt_bench.api import Artifact, Composition, Data, Method, MethodCard, Model, Setting, Tools, WeightedSum
 
+BIBTEX = """@inproceedings{chijiwa2025portable,
+  title = {Portable Reward Tuning: Towards Reusable Fine-Tuning across Different Pretrained Models},
+  author = {Chijiwa, Daiki and Hasegawa, Taku and Nishida, Kyosuke and Saito, Kuniko and Takeuchi, Susumu},
+  booktitle = {International Conference on Machine Learning},
+  year = {2025},
+  eprint = {2502.12776}, archivePrefix = {arXiv}
+}"""
+
 
 class PortableRewardTuning(Method):
     """Train π ∝ p_S · exp(r / λ), use log p_T + (w / λ) · r: Chijiwa et al., ICML 2025, eqs. 6, 7 and 10.
@@ -14,6 +22,7 @@ class PortableRewardTuning(Method):
         title="PRT",
         summary="Portable reward tuning: a reward that starts at the source's weights and learns beside it.",
         source="Chijiwa et al., ICML 2025, arXiv 2502.12776",
+        bibtex=BIBTEX,
         needs={"fit": ("train",)},
         settings={"lambda": Setting(1.0, 0.01, 100.0, "weight of the KL term in training")},
         strengths={"weight": Setting(1.0, 0.0, 10.0, "weight of the reward at inference")},

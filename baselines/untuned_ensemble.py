@@ -12,6 +12,7 @@ class UntunedEnsemble(Method):
         role="floor",
         stands_for="untuned ensemble",
         summary="What adding two models gives before anything is tuned.",
+        weights=(),
         strengths={"weight": Setting(1.0, 0.0, 10.0, "weight of the source")},
     )
 

@@ -26,6 +26,14 @@ DIALOGUE: tuple[Turn, ...] = (
 )
 """In the manner of URIAL; the words are ours."""
 
+BIBTEX = """@inproceedings{lin2024unlocking,
+  title = {The Unlocking Spell on Base {LLMs}: Rethinking Alignment via In-Context Learning},
+  author = {Lin, Bill Yuchen and others},
+  booktitle = {International Conference on Learning Representations},
+  year = {2024},
+  eprint = {2312.01552}, archivePrefix = {arXiv}
+}"""
+
 
 class Urial(Method):
     """z_T after a fixed dialogue: Lin et al., ICLR 2024."""
@@ -35,7 +43,9 @@ class Urial(Method):
         title="URIAL-style target",
         role="floor",
         summary="The new model as it is, after a fixed preamble and three worked conversations.",
+        weights=(),
         source="Lin et al., ICLR 2024, arXiv 2312.01552",
+        bibtex=BIBTEX,
         reads="text",
     )
 

@@ -2,6 +2,14 @@
 
 from prt_bench.api import Artifact, Composition, Method, MethodCard, Model, WeightedSum
 
+BIBTEX = """@inproceedings{radford2021learning,
+  title = {Learning Transferable Visual Models From Natural Language Supervision},
+  author = {Radford, Alec and others},
+  booktitle = {International Conference on Machine Learning},
+  year = {2021},
+  eprint = {2103.00020}, archivePrefix = {arXiv}
+}"""
+
 
 class ZeroShot(Method):
     """z_T."""
@@ -12,7 +20,9 @@ class ZeroShot(Method):
         role="floor",
         stands_for="untuned target",
         summary="The new model as it is.",
+        weights=(),
         source="Radford et al., ICML 2021",
+        bibtex=BIBTEX,
     )
 
     def attach(self, artifact: Artifact | None, source: Model, target: Model) -> Composition:
@@ -27,7 +37,9 @@ class SourceZeroShot(Method):
         title="Untuned source",
         role="floor",
         summary="The old model as it is: no tuning and no upgrade.",
+        weights=(),
         source="Radford et al., ICML 2021",
+        bibtex=BIBTEX,
     )
 
     def attach(self, artifact: Artifact | None, source: Model, target: Model) -> Composition:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from prt_bench.cards import MethodFacts, ParameterFacts
 from prt_bench.errors import CellError, RequestError, did_you_mean
 from prt_bench.files import digest
 from prt_bench.network import Box, KeyValues, LinearHead, Network, TextNetwork, TokenBatch, no_images
@@ -360,18 +361,33 @@ class MethodCard:
     summary: str = ""
     source: str = ""
     """Where it was published."""
+    bibtex: str = ""
+    """How to cite it: one BibTeX entry."""
     reads: Literal["anything", "images", "text"] = "anything"
     """What its tasks must be made of."""
     stands_for: Literal["", "untuned target", "untuned ensemble", "plain ensemble", "tuned target"] = ""
     """What others are compared with: the steps of the split into gains, and the end of the gap."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Verb → the views it may read: `train`, `validation`, `unlabelled`."""
+    weights: tuple[Literal["source", "target"], ...] = ("source",)
+    """Whose weights its verbs may read or tune; of the other model outputs are enough, and tools refuse more."""
     tunes: bool = True
     """Whether verbs that read data tune on it: what the equal-budget track searches."""
     strengths: Mapping[str, Setting] = field(default_factory=dict)
     """Read by `attach` alone: changing one costs no training."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
     """Read by `fit` and `port` too, and part of what their artifacts are keyed by."""
+
+    def facts(self) -> MethodFacts:
+        """The card as records carry it."""
+        kinds = (self.settings, False), (self.strengths, True)
+        parameters = {
+            name: ParameterFacts(strength=strength, **asdict(setting))
+            for settings, strength in kinds
+            for name, setting in settings.items()
+        }
+        told = {name: getattr(self, name) for name in MethodFacts.model_fields if name != "parameters"}
+        return MethodFacts(**{**told, "needs": dict(self.needs)}, parameters=parameters)
 
 
 class Method(ABC):

@@ -24,7 +24,7 @@ from prt_bench.language_spec import LanguageSpec, QueryShape
 from prt_bench.ledger import total
 from prt_bench.networks import Networks, Progress
 from prt_bench.plan import Plan, PlannedCell
-from prt_bench.provenance import absent_provenance, provenance, whole, write_record
+from prt_bench.provenance import absent_provenance, cards, provenance, whole, write_record
 from prt_bench.reasons import ALWAYS_ABSENT, absent_costs, copied_latency
 from prt_bench.records import Artifacts, Cost, CostTerm, LatencyRow, PerQuery, Quality, Record, TuningTrial
 from prt_bench.session import Timed
@@ -176,6 +176,7 @@ class CellWorker:
             partial=planned.cell.limit is not None,
             artifacts=_artifacts(verbs),
             absent={**ALWAYS_ABSENT, **absent, **absent_provenance(origin), **whole(planned)},
+            cards=cards(planned),
         )
         write_record(planned, record)
         return record

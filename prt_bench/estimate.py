@@ -16,7 +16,7 @@ from prt_bench.networks import Networks
 from prt_bench.plan import Plan, PlannedCell, verb_data
 from prt_bench.task_spec import Recipe
 from prt_bench.tasks import Spec
-from prt_bench.toolbox import Training
+from prt_bench.toolbox import Training, opened
 from prt_bench.tools import Planned, PlanTools
 from prt_bench.trials import Trial
 from prt_bench.work import Work
@@ -92,10 +92,12 @@ def ask(plan: Plan, planned: PlannedCell, trial: Trial) -> tuple[Artifact | None
     """
     tools = PlanTools(plan.store, trial.recipes, planned.cell.seed, plan.request.device, plan.request.places)
     method, pair = planned.method.for_verbs(), planned.learning
+    tools.opened = opened(method, {"source": pair.source})
     fitted = method.fit(pair.source, verb_data(planned, "fit"), tools)
     # Chosen on the source, trials end there, and the chosen one is ported: the first is as good a guess as any.
     on_source = planned.cell.strengths == "source"
     for target in [pair.source] * on_source + [pair.target] * (not on_source or trial is planned.trials[0]):
+        tools.opened = opened(method, {"source": pair.source, "target": target})
         artifact = method.port(fitted, pair.source, target, verb_data(planned, "port"), tools)
     return artifact, tools.asked
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Literal
 
 from prt_bench.api import Network
+from prt_bench.cards import Cards, TaskFacts
 from prt_bench.environment import describe, git_revision, impersonal, now, packages
 from prt_bench.files import digest, write_atomically
 from prt_bench.models import sharing, weights_sha256
 from prt_bench.plan import Plan, PlannedCell
 from prt_bench.records import Failure, ModelProvenance, Provenance, Record, TaskProvenance
 
-__all__ = ["absent_provenance", "failed_record", "provenance", "whole", "write_record"]
+__all__ = ["absent_provenance", "cards", "failed_record", "provenance", "whole", "write_record"]
 
 
 def provenance(plan: Plan, planned: PlannedCell, networks: Mapping[str, Network], started: str) -> Provenance:
@@ -45,6 +46,18 @@ def provenance(plan: Plan, planned: PlannedCell, networks: Mapping[str, Network]
         request=impersonal(plan.request.words),
         started=started,
         finished=now(),
+    )
+
+
+def cards(planned: PlannedCell) -> Cards:
+    """What the cell speaks of, on paper."""
+    spec = planned.task.spec
+    return Cards(
+        methods={planned.method.name: planned.method.method.card.facts()},
+        models={model.card.alias: model.card for model in (planned.source, planned.target)},
+        task=TaskFacts(
+            title=spec.title, summary=spec.summary, licence=spec.licence, citation=spec.citation, reads=spec.reads
+        ),
     )
 
 
@@ -82,6 +95,7 @@ def failed_record(
         provenance=origin,
         partial=planned.cell.limit is not None,
         absent=absent | whole(planned),
+        cards=cards(planned),
     )
 
 

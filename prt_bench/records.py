@@ -12,8 +12,9 @@ import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from prt_bench.cards import Cards, ModelCard, Strict, VocabularyCard
 from prt_bench.errors import RequestError
 from prt_bench.files import first_problem
 from prt_bench.plausible import refuse_impossible
@@ -56,69 +57,6 @@ FLOP_CONVENTION = (
     "counted whole; element-wise operations, norms and softmax are not counted; text heads are computed once "
     "per class set, not per image; of text, a request of stated prompt and output length, with keys and values kept"
 )
-
-
-class Strict(BaseModel):
-    """A schema that refuses unknown keys and cannot be changed after it is made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class VocabularyCard(Strict):
-    """The tokens of a language model, on paper."""
-
-    name: str
-    """Cards of one name share their ordinary tokens."""
-    rows: int = Field(ge=1)
-    """Of the output matrix, padding included."""
-    tokens: int = Field(ge=1)
-    """In use: ids from here up are padding."""
-
-
-class ModelCard(Strict):
-    """A pretrained network on paper: what it is, where its weights are, and how it must be called."""
-
-    alias: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    family: str
-    architecture: str
-    title: str = ""
-    pretrained: str | None = None
-    """The tag of the weights in the family's own registry."""
-    hub: str | None = None
-    """Hub repository that holds the weights."""
-    file: str | None = None
-    """Name of the one weight file, always safetensors."""
-    revision: str | None = None
-    sha256: str | None = None
-    """Digest of the weight file, where it is known."""
-    size_bytes: int | None = None
-    """About how much a download is."""
-    gated: bool = False
-    """Whether the hub asks for consent first."""
-    verified: bool = False
-    """Whether revision and digest were checked online."""
-    activation: str | None = None
-    image_size: int | None = None
-    """Side of the square input, in pixels."""
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
-    licence: str = "unknown"
-    recipe: str = "paper"
-    """Which of a task's tuning recipes fits this model: `paper` or `embedded`."""
-    embedded: bool = False
-    """Ships with the package: for trying, testing and showing the mechanism."""
-    dtype: str | None = None
-    """Of the published weights of a language model, such as `bfloat16`."""
-    context_length: int | None = Field(default=None, ge=1)
-    """The most tokens that a language model reads."""
-    vocabulary: VocabularyCard | None = None
-    config: dict[str, Any] = Field(default_factory=dict)
-    """Shape of a language model in the keys of its own config.json, which is compared with it."""
-    labels: tuple[str, ...] | None = None
-    """The fixed output space of a plain classifier; null where outputs are built for any class list."""
-    zero_shot: dict[str, float] = Field(default_factory=dict)
-    """Measured zero-shot top-1 per task, as fractions."""
-    provenance: dict[str, Any] = Field(default_factory=dict)
 
 
 class PairNames(Strict):
@@ -401,6 +339,8 @@ class Record(Strict):
     artifacts: list[Artifacts] = Field(default_factory=list)
     absent: dict[str, str] = Field(default_factory=dict)
     """Dotted path of every value that is null → why."""
+    cards: Cards | None = None
+    """What the method, the models and the task are, on paper; None in records of before cards were kept."""
 
     @property
     def score(self) -> float | None:

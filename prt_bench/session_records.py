@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from prt_bench.cards import Cards
 from prt_bench.records import (
     FLOP_CONVENTION,
     SCHEMA_VERSION,
@@ -110,6 +111,8 @@ class CostSession(Strict):
     started: str
     finished: str
     absent: dict[str, str] = Field(default_factory=dict)
+    cards: Cards | None = None
+    """What methods and models are, on paper; None in sessions of before cards were kept."""
 
 
 def read_session(path: Path) -> CostSession:

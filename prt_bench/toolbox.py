@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from prt_bench.api import Artifact, Model, Places, Rule, View
+from prt_bench.api import Artifact, Method, Model, Places, Rule, View
 from prt_bench.errors import CellError, SkipError
 from prt_bench.files import digest
 from prt_bench.models import file_sha256
@@ -19,7 +19,7 @@ from prt_bench.places import find_encoder
 from prt_bench.store import Store
 from prt_bench.task_spec import LowRank, PublishedEncoder, Recipe, Tuning
 
-__all__ = ["Toolbox", "Training", "training_source"]
+__all__ = ["Toolbox", "Training", "opened", "training_source"]
 
 TRAINING_FILES = (
     "training.py",
@@ -37,6 +37,11 @@ def training_source() -> str:
     """Digest of the source of the training loop and what feeds it: what is tuned depends on it."""
     content = b"".join((Path(__file__).parent / name).read_bytes() for name in TRAINING_FILES)
     return hashlib.sha256(content).hexdigest()
+
+
+def opened(method: Method, models: Mapping[str, Model]) -> frozenset[str]:
+    """Aliases of those models, by `source` and `target`, whose weights a method's card asks for."""
+    return frozenset(model.card.alias for name, model in models.items() if name in method.card.weights)
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,9 @@ class Training:
 class Toolbox(ABC):
     """What planning and doing share: what is asked for, and its key."""
 
+    opened: frozenset[str] | None = None
+    """Aliases of the models whose weights the method's card asks for; None: all."""
+
     def __init__(self, store: Store, tunings: Mapping[str, Tuning], seed: int, device: str, places: Places) -> None:
         self.seed = seed
         self.store = store
@@ -82,9 +90,17 @@ class Toolbox(ABC):
     ) -> Artifact:
         if rule is not None and not isinstance(rule, Rule):
             raise CellError("tools.tune: a rule to train through is a `Rule` with a `spec`, so that it can be keyed")
+        self.refuse_closed(model)
         tuning = self._changed(self._tuning(model), model, learns, rank, learning_rate)
         training = Training(model, frozen or {}, rule, tuning, len(view))
         return self._tuned(training, view, self._key(training, view))
+
+    def refuse_closed(self, model: Model) -> None:
+        """Raise CellError where the card does not ask for the weights of a model."""
+        if self.opened is not None and model.card.alias not in self.opened:
+            raise CellError(
+                f"the card does not ask for the weights of {model.card.alias}: name `source` or `target` in `weights`"
+            )
 
     @abstractmethod
     def _tuned(self, training: Training, view: View, key: str) -> Artifact: ...

@@ -121,6 +121,7 @@ class LiveTools(Toolbox):
     def weights(self, model: Model) -> dict[str, torch.Tensor]:
         from prt_bench.networks import tunable
 
+        self.refuse_closed(model)
         parameters = tunable(self._networks.get(model))
         return {name: parameter.detach().cpu().clone() for name, parameter in parameters.items()}
 

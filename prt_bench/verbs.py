@@ -18,7 +18,7 @@ from prt_bench.plan import PlannedCell, verb_data
 from prt_bench.records import CostTerm
 from prt_bench.store import Store
 from prt_bench.task_spec import Tuning
-from prt_bench.toolbox import training_source
+from prt_bench.toolbox import opened, training_source
 from prt_bench.tools import LiveTools
 from prt_bench.views import TaskView
 
@@ -82,16 +82,19 @@ class Verbs:
             return method.fit(source, data, tools)
 
         try:
-            fitted, once = self._verb(planned, "fit", fit, only_source, [source.key], store)
+            fitted, once = self._verb(planned, "fit", fit, only_source, {"source": source}, [source.key], store)
         except _Stopped as stopped:
             return Failed(stopped.error, Ported(None, None, stopped.cost, NOTHING))
 
         def port(data: Data, tools: LiveTools) -> Artifact | None:
             return method.port(fitted, source, target, data, tools)
 
-        made_from = [source.key, target.key, fitted.key if fitted else ""]
+        models, made_from = (
+            {"source": source, "target": target},
+            [source.key, target.key, fitted.key if fitted else ""],
+        )
         try:
-            ported, per_upgrade = self._verb(planned, "port", port, recipes, made_from, store)
+            ported, per_upgrade = self._verb(planned, "port", port, recipes, models, made_from, store)
         except _Stopped as stopped:
             return Failed(stopped.error, Ported(fitted, None, once, stopped.cost))
         return Ported(fitted, ported, once, per_upgrade)
@@ -102,6 +105,7 @@ class Verbs:
         verb: str,
         run: VerbCall,
         recipes: Mapping[str, Tuning],
+        models: Mapping[str, Model],
         made_from: list[str],
         store: Store,
     ) -> tuple[Artifact | None, CostTerm]:
@@ -116,6 +120,7 @@ class Verbs:
         key = digest(["verb", verb, method, made_from, seen, shown(recipes), place])
         how = planned.task.tuning.spec.template
         tools = LiveTools(store, recipes, planned.cell.seed, self._networks, self._meter, how, self._report)
+        tools.opened = opened(chosen, models)
         note = store.note(key)
         if note is not None:
             artifact = tools.artifact(note["artifact"]) if note["artifact"] else None

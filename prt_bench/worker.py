@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prt_bench.api import Composition, WeightedSum
+from prt_bench.cards import Cards
 from prt_bench.cells import CellWorker
 from prt_bench.environment import describe, packages
 from prt_bench.estimate import Estimate, estimate
@@ -17,6 +18,7 @@ from prt_bench.meters.memory import held_on, peak_of
 from prt_bench.models import model_for
 from prt_bench.networks import Progress
 from prt_bench.plan import make_plan
+from prt_bench.provenance import cards
 from prt_bench.records import Record
 from prt_bench.requests import RunRequest
 from prt_bench.session import measure_session
@@ -103,7 +105,9 @@ class Worker:
             plan.timing_seconds,
             self._report,
         )
-        return str(path), session
+        on_paper = [cards(cell) for cell in cells]
+        methods = {name: facts for one in on_paper for name, facts in one.methods.items()}
+        return str(path), session.model_copy(update={"cards": Cards(methods=methods, models=on_paper[0].models)})
 
     def peak(self, path: str, batch_size: int, scratch: str) -> tuple[int | None, int, str]:
         """Peak memory of a cell's composition while it answers, memory before it was loaded, and why there is none.

@@ -23,6 +23,7 @@ LARGEST_CORE = 10000
 # From the bottom to the top: a module may import from its own row and from those before it.
 LEVELS = (
     ("errors", "files", "prefetch", "work", "nano.world", "nano.drawing", "nano.pictures"),
+    ("cards",),
     ("records", "network", "plausible", "session_records", "code_execution", "parameters", "session_plan"),
     ("api", "yaml_files", "stats", "task_spec", "language_spec"),
     ("answers", "comparing", "pins", "rendering"),
