@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from prt_bench.board.contests import standings
+from prt_bench.board.numerals import duration, number, points
 from prt_bench.board.rows import csv_text, flat_rows
 from prt_bench.board.table import BEYOND, Filed, Row, Table, tables
 from prt_bench.board.verdicts import GAINS
@@ -158,8 +159,8 @@ def _over_tasks(group: Sequence[Table]) -> list[tuple[str, str, list[dict[str, A
 
 
 def _mean(found: Across) -> Value:
-    ends = () if found.interval is None else (f"[{', '.join(map(_points, found.interval))}]",)
-    return Value(_points(found.mean), ends)
+    ends = () if found.interval is None else (f"[{', '.join(map(points, found.interval))}]",)
+    return Value(points(found.mean), ends)
 
 
 def _glance(views: Sequence[dict[str, Any]]) -> list[tuple[str, str, list[dict[str, Any] | None]]]:
@@ -262,7 +263,7 @@ def _compared(found: Comparison | str, notes: Footnotes) -> Value:
     if isinstance(found, str):
         return notes.missing(found)
     low, high = found.interval
-    return Value(_points(found.value), (f"[{_points(low)}, {_points(high)}]",))
+    return Value(points(found.value), (f"[{points(low)}, {points(high)}]",))
 
 
 def _gap(found: tuple[float, float, float] | str, notes: Footnotes) -> Value:
@@ -294,7 +295,7 @@ def _per_query(row: Row, table: Table, notes: Footnotes, record: Record) -> Valu
     # The floor that runs the target and nothing else, with nothing before the query: told by its members and its
     # price, since no method is known by name here.
     target = min((floor.total for floor in floors if floor.total and set(floor.by_member) == {"target"}), default=None)
-    return Value(_number(flops.total / 1e9), (f"{flops.total / target:.2f} × target",) if target else ())
+    return Value(number(flops.total / 1e9), (f"{flops.total / target:.2f} × target",) if target else ())
 
 
 def _latency(row: Row, table: Table, notes: Footnotes, record: Record) -> Value:
@@ -309,18 +310,18 @@ def _latency(row: Row, table: Table, notes: Footnotes, record: Record) -> Value:
         marks.append(notes.number(f"ratio to the target: {_why(record, f'{path}.*.ratio_to_target')}"))
     if not latency.valid:
         marks.append(notes.number(f"not a valid timing: {'; '.join(latency.reasons) or NO_REASON}"))
-    return Value(_number(latency.p50_ms), tuple(small), tuple(marks))
+    return Value(number(latency.p50_ms), tuple(small), tuple(marks))
 
 
 def _paid(term: CostTerm, notes: Footnotes, record: Record, path: str) -> Value:
     if not term.train_flops and not term.examples and (term.seconds or 0.0) < FREE_SECONDS:
         return Value("none")
-    times = [] if term.seconds is None else [_duration(term.seconds)]
+    times = [] if term.seconds is None else [duration(term.seconds)]
     small = (*times, *(["shared with other cells"] if term.reused else []))
     if term.train_flops is None:
         return Value("–", small, (notes.number(f"training FLOPs: {_why(record, f'{path}.train_flops')}"),))
     unit, size = next(((u, s) for u, s in (("P", 1e15), ("T", 1e12)) if term.train_flops >= s), ("G", 1e9))
-    return Value(f"{_number(term.train_flops / size)} {unit}FLOPs", small)
+    return Value(f"{number(term.train_flops / size)} {unit}FLOPs", small)
 
 
 def _why(record: Record, path: str, otherwise: str = NO_REASON) -> str:
@@ -331,18 +332,3 @@ def _why(record: Record, path: str, otherwise: str = NO_REASON) -> str:
 
 def _finished(record: Record) -> tuple[str, str]:
     return record.provenance.finished, record.cell.id
-
-
-def _points(difference: float) -> str:
-    # An end just beside 0 must not look like 0: on it hangs the verdict.
-    digits = 2 if abs(difference) < 0.0005 else 1
-    return f"{100 * difference:+.{digits}f}".replace("-", "−") if difference else "0.0"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
-
-
-def _duration(seconds: float) -> str:
-    size, unit = next((pair for pair in ((3600, "h"), (60, "min")) if seconds >= 2 * pair[0]), (1, "s"))
-    return f"{_number(seconds / size)} {unit}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from prt_bench.answers import read_answers
 from prt_bench.board.verdicts import Measured, Verdicts, verdicts
+from prt_bench.cards import MethodFacts, ModelCard, TaskFacts
 from prt_bench.comparing import Comparison, expected_best
 from prt_bench.errors import RequestError
 from prt_bench.files import digest
@@ -59,6 +60,8 @@ class Row:
     settings: str = ""
     """What was asked of the method: rows of several tables with the same are one method's."""
     paths: list[Path] = field(default_factory=list)
+    facts: MethodFacts | None = None
+    """The method on paper, by its newest record; None where that was made before cards were kept."""
 
     @property
     def score(self) -> float:
@@ -112,6 +115,10 @@ class Table:
     """Another task, where this one tells what tuning on that makes a model forget."""
     contamination: str = ""
     """Why the test is in-domain for what was trained on, where it is."""
+    models: Mapping[str, ModelCard] = field(default_factory=dict)
+    """Alias → source and target on paper; empty where no record has cards."""
+    facts: TaskFacts | None = None
+    """The task on paper."""
 
 
 def find_records(out: Path) -> list[Filed]:
@@ -142,6 +149,7 @@ def _table_key(record: Record) -> str:
 def _table(group: Sequence[Filed]) -> Table:
     first = group[0].record
     assert first.quality is not None
+    cards = next((entry.record.cards for entry in group if entry.record.cards), None)
     by_row: dict[str, list[Filed]] = {}
     seen: Counter[str] = Counter()
     for entry in sorted(group, key=lambda entry: entry.record.provenance.finished, reverse=True):
@@ -175,6 +183,8 @@ def _table(group: Sequence[Filed]) -> Table:
         best_floor=rows[best].title if best else None,
         detectable=float(np.median(compared)) if compared else None,
         tuned_on=first.cell.tuned_on,
+        models=cards.models if cards else {},
+        facts=cards.task if cards else None,
     )
 
 
@@ -220,6 +230,7 @@ def _row(entries: Sequence[Filed], measured: Measured, told: Verdicts, is_best_f
         curve=_curve(entries),
         is_best_floor=is_best_floor,
         paths=[entry.path for entry in entries],
+        facts=newest.cards.methods.get(newest.cell.method) if newest.cards else None,
     )
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from prt_bench.board.numerals import duration, points
 from prt_bench.board.rows import COLUMNS
-from prt_bench.board.site import Axis, _duration, _points, build_site
+from prt_bench.board.site import Axis, build_site
 from prt_bench.board.table import Filed, find_records
 from prt_bench.records import Record
 
@@ -501,8 +502,8 @@ def test_no_records_make_a_page_too(tmp_path: Path) -> None:
 
 
 def test_small_numbers_read_well() -> None:
-    assert [_points(value) for value in (0.0, -0.0002, 0.0123, -0.5)] == ["0.0", "−0.02", "+1.2", "−50.0"]
-    assert [_duration(value) for value in (0.5, 90, 600, 9000)] == ["0.5 s", "90 s", "10 min", "2.5 h"]
+    assert [points(value) for value in (0.0, -0.0002, 0.0123, -0.5)] == ["0.0", "−0.02", "+1.2", "−50.0"]
+    assert [duration(value) for value in (0.5, 90, 600, 9000)] == ["0.5 s", "90 s", "10 min", "2.5 h"]
     for low, high in ((-47.4, 5.0), (-0.3, 0.2), (-1.0, 1.0), (0.0, 99.0)):
         labels = [label for _, label in Axis(low, high).ticks]
         assert "0" in labels
