@@ -15,9 +15,10 @@ what `python -m tests.simulations.statistics` found.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,6 +38,7 @@ __all__ = [
     "Interval",
     "across_tasks",
     "compare",
+    "compare_all",
     "detectable_difference",
     "expected_best",
     "gap_closed",
@@ -59,6 +61,8 @@ FEW_TASKS = 10
 
 Interval = tuple[float, float]
 Floats: TypeAlias = NDArray[np.float64]
+BySeed: TypeAlias = Sequence[NDArray[Any]] | NDArray[Any]
+"""Item scores, one array (N,) per training seed: (K, N)."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Across:
     """What the number of tasks allows to say."""
 
 
-def score(by_seed: Sequence[NDArray[Any]]) -> Estimate:
+def score(by_seed: BySeed) -> Estimate:
     """The score of one method: `by_seed` holds one array (N,) of item scores per training seed.
 
     Items: where all scores lie between 0 and 1, Wilson's interval with the effective number of items
@@ -141,7 +145,7 @@ def score(by_seed: Sequence[NDArray[Any]]) -> Estimate:
     return Estimate(value, _within((value - half, value + half), bounds), _within(both, bounds), n, seeds, padded)
 
 
-def compare(mine: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]]) -> Comparison:
+def compare(mine: BySeed, theirs: BySeed) -> Comparison:
     """`mine` − `theirs`, paired by seed and item: each is one array (N,) of item scores per seed, in the same order.
 
     Items, in `interval`: adjusted Wald (Bonett & Price 2012, Journal of Educational and Behavioral Statistics 37): the
@@ -151,22 +155,34 @@ def compare(mine: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]]) -> Com
     In simulation this holds its level as well as a bootstrap of the same N + 2 items, and unlike that it makes `p`
     and `interval` say the same.
     """
-    one, other = _cells(mine), _cells(theirs)
-    _same_shape(one, other)
-    seeds, n = one.shape
-    differences, largest = one - other, largest_difference(one, other)
-    value, item_error, seed_error = (float(number) for number in standard_errors(differences, largest))
-    half, by_seeds = (float(half_width(error, seed_error, n, seeds)) for error in (item_error, 0.0))
-    return Comparison(
-        value=value,
-        seeds=(value - by_seeds, value + by_seeds) if seeds > 1 else None,
-        interval=(value - half, value + half),
-        n_items=n,
-        n_seeds=seeds,
-        padded=np.append(differences.mean(axis=0), (largest, -largest)),
-        p=float(two_sided_p(value, item_error, seed_error, n, seeds)),
-        detectable=float(detectable_difference(item_error, seed_error, n, seeds)),
-    )
+    (found,) = compare_all([(mine, theirs)])
+    return found
+
+
+def compare_all(pairs: Sequence[tuple[BySeed, BySeed]]) -> list[Comparison]:
+    """`compare` of each pair, in their order: those of one shape at once, which is faster."""
+    found: dict[int, Comparison] = {}
+    shapes: dict[tuple[int, int], list[tuple[int, Floats, tuple[Floats, Floats, Floats]]]] = defaultdict(list)
+    for place, (mine, theirs) in enumerate(pairs):
+        one, other = _cells(mine), _cells(theirs)
+        _same_shape(one, other)
+        differences, largest = one - other, largest_difference(one, other)
+        padded = np.append(differences.mean(axis=0), (largest, -largest))
+        shapes[one.shape[0], one.shape[1]].append((place, padded, standard_errors(differences, largest)))
+    for (seeds, n), parts in shapes.items():
+        values, items, over_seeds = (np.array(column) for column in zip(*(part[2] for part in parts), strict=True))
+        columns = (
+            values,
+            half_width(items, over_seeds, n, seeds),
+            half_width(0.0, over_seeds, n, seeds),
+            two_sided_p(values, items, over_seeds, n, seeds),
+            detectable_difference(items, over_seeds, n, seeds),
+        )
+        numbers = zip(*(np.broadcast_to(column, values.shape).tolist() for column in columns), strict=True)
+        for (place, padded, _), (value, half, by_seeds, p, detectable) in zip(parts, numbers, strict=True):
+            over = (value - by_seeds, value + by_seeds) if seeds > 1 else None
+            found[place] = Comparison(value, over, (value - half, value + half), n, seeds, padded, p, detectable)
+    return [found[place] for place in range(len(pairs))]
 
 
 def standard_errors(differences: Floats, largest: float) -> tuple[Floats, Floats, Floats]:
@@ -230,9 +246,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def gap_closed(
-    mine: Sequence[NDArray[Any]], floor: Sequence[NDArray[Any]], reference: Sequence[NDArray[Any]]
-) -> tuple[float, float, float] | str:
+def gap_closed(mine: BySeed, floor: BySeed, reference: BySeed) -> tuple[float, float, float] | str:
     """(low, share, high) of (mine − floor) / (reference − floor), or why there is none. 1 is the whole gap.
 
     All three are item scores (N,) per seed, of the same seeds and items. The interval holds each share ρ at which
@@ -304,11 +318,11 @@ def _note(tasks: int) -> str:
     return f"{tasks} tasks: the interval is for tasks like these"
 
 
-def _cells(by_seed: Sequence[NDArray[Any]]) -> Floats:
+def _cells(by_seed: BySeed) -> Floats:
     """(K, N), or a refusal."""
-    if not by_seed or len({np.shape(scores) for scores in by_seed}) > 1:
+    if not len(by_seed) or len({np.shape(scores) for scores in by_seed}) > 1:
         raise ValueError("at least one seed, and as many items in each")
-    cells = np.stack([np.asarray(scores, dtype=np.float64) for scores in by_seed])
+    cells = np.asarray(by_seed, dtype=np.float64)
     if cells.ndim != 2 or not cells.size or not np.isfinite(cells).all():
         raise ValueError("a seed's scores are a list of finite numbers, one per item")
     return cells
@@ -342,11 +356,13 @@ def _covariances(one: Floats, other: Floats, added: float) -> tuple[Floats, Floa
     return over_items, over_seeds
 
 
+@lru_cache
 def _quantile(degrees: int) -> float:
     """Two-sided 5 % quantile of Student's t."""
     return float(-stdtrit(degrees, LEVEL / 2))
 
 
+@lru_cache
 def _noncentrality(degrees: int) -> float:
     """By how many standard errors a mean must differ from 0 for Student's t test to see it at 5 % with power 80 %."""
     return float(nctdtrinc(degrees, 1 - POWER, _quantile(degrees)))

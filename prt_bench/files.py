@@ -24,15 +24,19 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text so that a reader, or a kill at any moment, sees the whole old or the whole new file."""
+def write_atomically(path: Path, content: str | bytes, durable: bool = True) -> None:
+    """Write bytes, or text as UTF-8, so that a reader, or a kill at any moment, sees the whole old or new file.
+
+    `durable`: nor does a power cut change that. What can be made again needs no such wait for the disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

@@ -6,7 +6,7 @@ the test worse is a finding, and welcome.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -15,15 +15,23 @@ from typing import TYPE_CHECKING, Any
 from prt_bench.errors import RequestError
 
 if TYPE_CHECKING:
-    from prt_bench.records import Cost, Flops, LatencyRow, Metric, ParameterCount, PerQuery, Quality, Record
+    from prt_bench.cards import Strict
+    from prt_bench.records import Cost, Flops, LatencyRow, Metric, ParameterCount, Quality, Record
 
-__all__ = ["AGREEMENT", "EXACT", "refuse_impossible"]
+__all__ = [
+    "AGREEMENT", "EXACT", "LARGEST", "Problem", "flop_problems", "latency_problems", "parameter_problems",
+    "ratio_problems", "refusal", "refuse_impossible", "sign_problems", "size_problems", "time_problems",
+    "zero_problems",
+]  # fmt: skip
 
 EXACT = 1e-9
 """How far apart two ways to one number may be by rounding."""
 WHOLE = 1e-6
 """How far a share of items times their number may be from a count."""
 SHARES = ("top1", "mean_per_class")
+LARGEST = 1e30
+"""More than anything that is measured here: what is computed from numbers below it stays finite."""
+DEEPEST = 30
 AGREEMENT = 0.01
 """How far FLOPs that are declared may be from those that ran."""
 Problem = tuple[str, str]
@@ -34,10 +42,16 @@ def refuse_impossible(record: Record, path: Path) -> None:
     """Raise RequestError, with the file and the dotted path, where a record contradicts itself."""
     # Only the first is asked for, so that a check may rely on those before it.
     for where, what in _problems(record):
-        raise RequestError(f"{path}: {where}: {what}; the file was changed or written by something else")
+        raise refusal(path, where, what)
+
+
+def refusal(path: Path, where: str, what: str) -> RequestError:
+    """What is raised where a file contradicts itself."""
+    return RequestError(f"{path}: {where}: {what}; the file was changed or written by something else")
 
 
 def _problems(record: Record) -> Iterator[Problem]:
+    yield from size_problems(record)
     holds = record.status == "ok"
     for name, missing in (("quality", record.quality is None), ("cost", record.cost is None)):
         if holds and missing:
@@ -51,24 +65,25 @@ def _problems(record: Record) -> Iterator[Problem]:
     for alias in (record.cell.pair.source, record.cell.pair.target):
         if alias not in record.provenance.models:
             yield "provenance.models", f"lacks {alias}, a model of the pair"
-    yield from _times(record.provenance.started, record.provenance.finished)
+    yield from time_problems(record.provenance.started, record.provenance.finished, "provenance.")
     if record.quality is not None:
         yield from _quality(record.quality)
     if record.cost is not None:
         yield from _cost(record.cost)
 
 
-def _times(started: str, finished: str) -> Iterator[Problem]:
+def time_problems(started: str, finished: str, where: str = "") -> Iterator[Problem]:
+    """Times that are none, or an end before its start."""
     found = {}
     for name, text in (("started", started), ("finished", finished)):
         try:
             time = datetime.fromisoformat(text)
         except ValueError:
-            yield f"provenance.{name}", f"{text!r} is no time"
+            yield f"{where}{name}", f"{text!r} is no time"
             return
         found[name] = time if time.tzinfo else time.replace(tzinfo=UTC)
     if found["finished"] < found["started"]:
-        yield "provenance.finished", f"{finished} is before the start, {started}"
+        yield f"{where}finished", f"{finished} is before the start, {started}"
 
 
 def _quality(quality: Quality) -> Iterator[Problem]:
@@ -83,7 +98,7 @@ def _quality(quality: Quality) -> Iterator[Problem]:
         yield from _share(quality.ece, "quality.ece")
     if quality.temperature is not None and quality.temperature <= 0:
         yield "quality.temperature", f"{quality.temperature} is not above 0"
-    yield from _negative(quality.counts, "quality.counts")
+    yield from sign_problems(quality.counts, "quality.counts")
     yield from _tuning(quality)
     top1 = quality.metrics.get("top1")
     if quality.reliability is not None:
@@ -101,7 +116,7 @@ def _tuning(quality: Quality) -> Iterator[Problem]:
     if chosen and chosen[0].value != best:
         yield "quality.tuning", f"the chosen trial reached {chosen[0].value}, the best one {best}"
     for index, trial in enumerate(quality.tuning):
-        yield from _negative(trial.train_flops, f"quality.tuning.{index}.train_flops")
+        yield from sign_problems(trial.train_flops, f"quality.tuning.{index}.train_flops")
         if (trial.value is None) != bool(trial.error):
             yield f"quality.tuning.{index}.value", f"{trial.value}, and the reason of a failure is {trial.error!r}"
         if quality.primary in SHARES and trial.value is not None and not 0 <= trial.value <= 1:
@@ -166,18 +181,19 @@ def _counted(items: int, right: float, top1: Metric, where: str) -> Iterator[Pro
 
 def _cost(cost: Cost) -> Iterator[Problem]:
     # Only the shape is free in what it holds.
-    yield from _negative(cost.model_dump(exclude={"per_query": {"shape"}}), "cost")
+    yield from sign_problems(cost.model_dump(exclude={"per_query": {"shape"}}), "cost")
     for name, term in (("once", cost.once), ("per_upgrade", cost.per_upgrade)):
         if term.trials < 1:
             yield f"cost.{name}.trials", f"{term.trials} trials"
-    yield from _flops(cost.per_query)
-    yield from _parameters(cost.per_query.params, cost.per_query.flops)
-    for index, row in enumerate(cost.per_query.latency or ()):
-        yield from _latency(row, f"cost.per_query.latency.{index}")
+    query, where = cost.per_query, "cost.per_query"
+    yield from flop_problems(query.flops, query.shape, f"{where}.flops")
+    yield from parameter_problems(query.params, query.flops, f"{where}.params")
+    for index, row in enumerate(query.latency or ()):
+        yield from latency_problems(row, f"{where}.latency.{index}")
 
 
-def _flops(query: PerQuery) -> Iterator[Problem]:
-    flops, where = query.flops, "cost.per_query.flops"
+def flop_problems(flops: Flops, shape: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    """FLOPs of a query that are not the sum of their parts."""
     if set(flops.calls) != set(flops.by_member):
         yield f"{where}.calls", f"of {', '.join(flops.calls)}, though the members are {', '.join(flops.by_member)}"
     if not any(flops.calls.values()):
@@ -201,15 +217,15 @@ def _flops(query: PerQuery) -> Iterator[Problem]:
     for name, part in (("causal", flops.causal), ("prefill", flops.prefill)):
         if part is not None and part > flops.total:
             yield f"{where}.{name}", f"{part} is more than all of it, {flops.total}"
-    output = query.shape.get("output_tokens")
+    output = shape.get("output_tokens")
     if isinstance(output, int) and flops.prefill is not None and flops.per_token is not None:
         request = flops.prefill + (output - 1) * flops.per_token + flops.rule
         if request != flops.total:
             yield f"{where}.total", f"{flops.total} is not prefill, {output - 1} further tokens and the rule, {request}"
 
 
-def _parameters(params: ParameterCount, flops: Flops) -> Iterator[Problem]:
-    where = "cost.per_query.params"
+def parameter_problems(params: ParameterCount, flops: Flops, where: str) -> Iterator[Problem]:
+    """More or fewer parameters than the members have."""
     if set(params.by_member) != set(flops.by_member):
         yield f"{where}.by_member", f"of {', '.join(params.by_member)}, though {', '.join(flops.by_member)} run"
     # A network that is two members is held once, and called under the first of their names.
@@ -219,18 +235,27 @@ def _parameters(params: ParameterCount, flops: Flops) -> Iterator[Problem]:
         yield f"{where}.total", f"{params.total} is not between {least} and {most}, what its members have"
 
 
-def _latency(row: LatencyRow, where: str) -> Iterator[Problem]:
-    times = ("batch_size", "rounds", "p50_ms", "p90_ms", "ttft_ms", "tpot_ms", "tokens_per_s")
-    for name in times:
-        value = getattr(row, name)
-        if value is not None and value <= 0:
-            yield f"{where}.{name}", f"{value} is not above 0"
+def latency_problems(row: LatencyRow, where: str) -> Iterator[Problem]:
+    """Times that cannot be."""
+    for name in ("batch_size", "rounds", "p50_ms", "p90_ms", "ttft_ms", "tpot_ms", "tokens_per_s"):
+        yield from zero_problems(getattr(row, name), f"{where}.{name}")
     if row.p90_ms is not None and row.p90_ms < row.p50_ms * (1 - EXACT):
         yield f"{where}.p90_ms", f"{row.p90_ms} is less than the median, {row.p50_ms}"
     if row.ratio_to_target is not None:
-        low, middle, high = row.ratio_to_target
-        if not 0 < low <= middle * (1 + EXACT) <= high * (1 + 2 * EXACT):
-            yield f"{where}.ratio_to_target", f"the interval [{low}, {high}] does not hold the ratio {middle}"
+        yield from ratio_problems(row.ratio_to_target, f"{where}.ratio_to_target")
+
+
+def zero_problems(value: float | None, where: str) -> Iterator[Problem]:
+    """A number that is there and is not above 0."""
+    if value is not None and value <= 0:
+        yield where, f"{value} is not above 0"
+
+
+def ratio_problems(ratio: tuple[float, float, float], where: str) -> Iterator[Problem]:
+    """An interval that does not hold its ratio, or a ratio that is not above 0."""
+    low, middle, high = ratio
+    if not 0 < low <= middle * (1 + EXACT) <= high * (1 + 2 * EXACT):
+        yield where, f"the interval [{low}, {high}] does not hold the ratio {middle}"
 
 
 def _share(value: float, where: str) -> Iterator[Problem]:
@@ -243,12 +268,46 @@ def _count(share: float, n: int, where: str) -> Iterator[Problem]:
         yield where, f"{share} of {n} items is no whole number"
 
 
-def _negative(value: Any, where: str) -> Iterator[Problem]:
+def sign_problems(value: Any, where: str) -> Iterator[Problem]:
     """Every number below 0 in dicts and lists of them."""
     if isinstance(value, int | float):
         if value < -EXACT:
             yield where, f"{value} is below 0"
         return
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    for key, part in inside:
-        yield from _negative(part, f"{where}.{key}")
+    for key, part in _inside(value):
+        yield from sign_problems(part, f"{where}.{key}")
+
+
+def size_problems(schema: Strict) -> Iterator[Problem]:
+    """Every number that is larger than can be, and what is nested deeper than anything here."""
+    values = schema.model_dump()
+    if not _is_bounded(values):
+        yield from _large(values, "", 0)
+
+
+def _is_bounded(values: dict[str, Any]) -> bool:
+    """Whether `_large` has nothing to say: level by level, which is faster."""
+    level: list[Any] = [values]
+    for _ in range(DEEPEST + 1):
+        parts = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
+        if not all(-LARGEST < part < LARGEST for part in parts if isinstance(part, int | float)):
+            return False
+        level = [part for part in parts if isinstance(part, dict | list | tuple)]
+        if not level:
+            return True
+    return False
+
+
+def _large(value: Any, where: str, depth: int) -> Iterator[Problem]:
+    if isinstance(value, int | float):
+        if not -LARGEST < value < LARGEST:
+            yield where, f"{str(value)[:12]}… is more than anything that is measured here"
+    elif depth > DEEPEST:
+        yield where, f"lists and objects in each other, more than {DEEPEST} deep"
+    else:
+        for key, part in _inside(value):
+            yield from _large(part, f"{where}.{key}" if where else str(key), depth + 1)
+
+
+def _inside(value: Any) -> Iterable[tuple[Any, Any]]:
+    return value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()

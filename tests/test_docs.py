@@ -20,7 +20,7 @@ BLOCKS = [
         README,
         *(
             (ROOT / "docs" / name).read_text()
-            for name in ("real-models.md", "text.md", "costs.md", "lifetime.md", "statistics.md")
+            for name in ("real-models.md", "text.md", "costs.md", "lifetime.md", "statistics.md", "board.md")
         ),
     )
     for block in re.findall(r"```sh\n(.*?)```", text, re.S)

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as students
 
-from prt_bench.board.ledger_chart import _spread, draw, specification
+from prt_bench.board.drawing import spread
+from prt_bench.board.ledger_chart import draw, specification
 from prt_bench.errors import RequestError
 from prt_bench.lifetime import (
     Amount,
@@ -604,7 +605,7 @@ def test_a_picture_without_totals_says_so(put: Put, read: Any, tmp_path: Path) -
 @given(st.dictionaries(st.text(min_size=1, max_size=3), st.floats(0, 340), min_size=1, max_size=9))
 @settings(max_examples=50)
 def test_labels_never_cover_each_other(pixels: dict[str, float]) -> None:
-    placed = _spread(pixels)
+    placed = spread(pixels)
     ordered = sorted(placed.values())
     assert set(placed) == set(pixels)
     assert all(other - one >= 16 - 1e-6 for one, other in pairwise(ordered))

@@ -26,7 +26,7 @@ LEVELS = (
     ("cards",),
     ("records", "network", "plausible", "session_records", "code_execution", "parameters", "session_plan"),
     ("api", "yaml_files", "stats", "task_spec", "language_spec"),
-    ("answers", "comparing", "pins", "rendering"),
+    ("comparing", "lifetime", "pins", "rendering"),
     ("registry",),
     ("store", "models", "environment", "composing", "recipes", "trials", "adapting"),
     ("places", "generation"),
@@ -47,8 +47,8 @@ LEVELS = (
     ("anchors", "estimate", "image_evaluator", "text_evaluator"),
     ("provenance", "verbs", "cells", "session_runner"),
     ("worker",),
-    ("runner", "board", "nano", "reported"),
-    ("lifetime", "board.contest_chart", "board.ledger_chart", "lifetime_records"),
+    ("runner", "board", "nano"),
+    ("lifetime_records",),
     ("cli",),
 )
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from prt_bench.board.contests import Contest
-from prt_bench.board.drawing import INK, dressed, write_chart
+from prt_bench.board.drawing import GREY, INK, MUTED, dressed, write_chart
 from prt_bench.lifetime import counted
 
 __all__ = ["contest_chart", "draw_contests"]
 
-COLOURS = {"above": "#0072B2", "below": "#B4460A", "same": "#767676"}
+COLOURS = {"above": "#0072b2", "below": "#b4460a", "same": GREY}
 SHAPES = {"above": "triangle-right", "below": "triangle-left", "same": "circle"}
 WIDTH, LINE = 420, 30
 
@@ -61,7 +61,7 @@ def contest_chart(found: Sequence[Contest]) -> dict[str, Any]:
     )
     costs = (
         altair.Chart(data)
-        .mark_text(align="left", fontSize=12, color="#555555")
+        .mark_text(align="left", fontSize=12, color=MUTED)
         .encode(y, altair.Text("queries:N"), x=altair.value(WIDTH + 12))
     )
     chart = altair.layer(zero, lines, points, costs).properties(width=WIDTH, height=LINE * len(rows))

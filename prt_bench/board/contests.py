@@ -119,7 +119,7 @@ def standings(tables: Sequence[Table]) -> dict[tuple[str, str], list[Overall]]:
         notes: dict[tuple[str, str], str] = {}
         for table in mine:
             for row in table.rows:
-                if row.role != "floor":
+                if row.role != "floor" and not row.superseded:
                     rows[row.title, row.settings].setdefault(table.task, row)
                     notes[row.title, row.settings] = notes.get((row.title, row.settings)) or row.note
         found[group] = [
@@ -155,8 +155,8 @@ def _across(tasks: Mapping[str, Contest]) -> Across:
 
 
 def _newest(table: Table, label: str) -> dict[str, Row]:
-    """Rows of a method by where its parameters were chosen; of several states, the one of the newest record."""
-    rows = [row for row in table.rows if row.label == label]
+    """Rows of a method by where its parameters were chosen; of several settings, the one of the newest record."""
+    rows = [row for row in table.rows if row.label == label and not row.superseded]
     return {row.strengths: row for row in sorted(rows, key=lambda row: row.finished)}
 
 

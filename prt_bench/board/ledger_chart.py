@@ -9,7 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prt_bench.board.drawing import INK, dressed, write_chart
+from prt_bench.board.drawing import (
+    COLOURS,
+    DASHES,
+    GREY,
+    INK,
+    PAPER,
+    SHAPES,
+    cut,
+    dressed,
+    powers,
+    prefixed,
+    spread,
+    write_chart,
+)
 from prt_bench.lifetime import Amount, BreakEven, Ledger, LedgerLine, break_even_upgrades, counted, territory
 
 if TYPE_CHECKING:
@@ -22,18 +35,10 @@ MOST_UPGRADES, MOST_QUERIES = 1e3, 1e12
 WIDTH, HEIGHT = 380, 340
 ROOM = 285
 """Pixels between the panels, for the labels of the left and the axis of the right one."""
-APART = 16.0
-"""Pixels between two labels."""
 PER_SIGN, LINE = 7.6, 16.0
 """Pixels of a sign of a region's name, and of its line."""
 LONGEST = 26
 """Signs of a label."""
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B03A8B", "#8C6D00", "#3A9BD9", "#5B3A9E", "#C98500")
-"""Told apart with the common colour blindnesses (after Okabe and Ito, darker where they were pale)."""
-DASHES = ([1, 0], [8, 3], [2, 2], [9, 3, 2, 3], [14, 4], [4, 4], [1, 4], [9, 3, 2, 3, 2, 3])
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
-GREY = "#767676"
-PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
 Row = dict[str, Any]
 
 
@@ -83,7 +88,7 @@ def _subtitle(ledger: Ledger, asked: Mapping[str, float]) -> list[str]:
 def _bound(ledger: Ledger, within: float | None) -> str:
     if within is None:
         return "scores are not looked at"
-    return f"within {within:g} point{'' if within == 1 else 's'} of {_cut(ledger.reference.title)}"
+    return f"within {within:g} point{'' if within == 1 else 's'} of {cut(ledger.reference.title, LONGEST)}"
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,8 @@ def _look(ledger: Ledger, within: float | None) -> _Look:
     order = [*eligible, *(line.label for line in ledger.lines if line.label not in eligible)]
     titles = [line.title for line in ledger.lines]
     names = {
-        line.label: _cut(line.title if titles.count(line.title) == 1 else line.label) + f", {100 * line.score:.1f} %"
+        line.label: cut(line.title if titles.count(line.title) == 1 else line.label, LONGEST)
+        + f", {100 * line.score:.1f} %"
         for line in ledger.lines
     }
     return _Look(
@@ -116,10 +122,6 @@ def _look(ledger: Ledger, within: float | None) -> _Look:
         {label: DASHES[i % len(DASHES)] for i, label in enumerate(order)},
         {label: SHAPES[i % len(SHAPES)] for i, label in enumerate(order)},
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def _steps(most: float) -> list[float]:
@@ -143,7 +145,7 @@ def _totals(ledger: Ledger, look: _Look, asked: Mapping[str, float], most: float
         return _empty(heading, "no method has a total in FLOPs")
     low, high = min(row["flops"] for row in rows) / 1.3, max(row["flops"] for row in rows) * 1.3
     x = altair.X("upgrades:Q", scale=_log(1, most), axis=_axis("upgrades", 1, most, counted))
-    y = altair.Y("flops:Q", scale=_log(low, high), axis=_axis("", low, high, _prefixed))
+    y = altair.Y("flops:Q", scale=_log(low, high), axis=_axis("", low, high, prefixed))
     colour = altair.Color("method:N", scale=look.scale(look.colours), legend=None)
     dash = altair.StrokeDash("method:N", scale=look.scale(look.dashes), legend=None)
     shape = altair.Shape("method:N", scale=look.scale(look.shapes), legend=None)
@@ -158,7 +160,7 @@ def _totals(ledger: Ledger, look: _Look, asked: Mapping[str, float], most: float
         return HEIGHT * (1 - math.log(value / low) / math.log(high / low))
 
     ends = {row["method"]: row["flops"] for row in rows if row["step"] == STEPS}
-    placed = _spread({label: pixel(value) for label, value in ends.items()})
+    placed = spread({label: pixel(value) for label, value in ends.items()})
     tags = [
         {
             "method": label,
@@ -183,23 +185,6 @@ def _totals(ledger: Ledger, look: _Look, asked: Mapping[str, float], most: float
     return altair.layer(here, lines, points, leaders, keys, text, _heading(heading)).properties(
         width=WIDTH, height=HEIGHT
     )
-
-
-def _spread(pixels: Mapping[str, float]) -> dict[str, float]:
-    """Places of labels: in order, so far apart that none covers another, and else as near to their lines as can be.
-
-    Isotonic regression by pooling neighbours, of the places less the room that each needs.
-    """
-    order = sorted(pixels, key=lambda label: pixels[label])
-    pools: list[tuple[float, int]] = []
-    for place, label in enumerate(order):
-        mean, size = pixels[label] - place * APART, 1
-        while pools and pools[-1][0] > mean:
-            before, count = pools.pop()
-            mean, size = (before * count + mean * size) / (count + size), count + size
-        pools.append((mean, size))
-    means = [mean for mean, size in pools for _ in range(size)]
-    return {label: mean + place * APART for place, (label, mean) in enumerate(zip(order, means, strict=True))}
 
 
 def _cheapest(
@@ -241,7 +226,7 @@ def _cheapest(
     )
     here = (
         _chart([{**asked, "low": asked["queries"]}])
-        .mark_point(shape="cross", size=110, filled=True, color=INK, opacity=1, stroke="white", strokeWidth=1)
+        .mark_point(shape="cross", size=110, filled=True, color=INK, opacity=1, stroke=PAPER, strokeWidth=1)
         .encode(x, y)
     )
     return altair.layer(areas, edge, text, here, _heading(heading)).properties(width=WIDTH, height=HEIGHT)
@@ -294,21 +279,9 @@ def _axis(title: str, low: float, high: float, told: Any) -> altair.Axis:
     """Ticks at powers of ten, or between them where there are few."""
     import altair
 
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    powers = range(first, last + 1)
-    digits = (1, 2, 5) if last - first <= 3 and math.log10(high / low) < 2.5 else (1,)
-    values = [digit * 10.0**power for power in powers for digit in digits]
-    values = [value for value in values if low * 0.999 <= value <= high * 1.001]
-    step = 3 if len(values) > 9 else 1
-    values = values[::step]
+    values = powers(low, high)
     words = {f"{math.log10(value):.3f}": told(value) for value in values}
     expression = f"({json.dumps(words)})[format(log(datum.value) / LN10, '.3f')]"
     return altair.Axis(
         title=title or None, values=values, labelExpr=expression, domain=False, ticks=False, labelPadding=6
     )
-
-
-def _prefixed(value: float) -> str:
-    """A power of ten with the prefix of its unit."""
-    place = min(max(math.floor(math.log10(value) / 3 + 1e-9), 0), len(PREFIXES) - 1)
-    return f"{value / 1000**place:.3g} {PREFIXES[place]}".strip()

@@ -1,334 +1,240 @@
-"""Records → one static page with its CSV and JSON twins. A pure function: same records, same bytes."""
+"""Records and sessions → a folder of static pages. A pure function: same input, same bytes."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import math
-import re
-import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib import resources
-from itertools import accumulate, count, groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from prt_bench.board.contests import standings
-from prt_bench.board.numerals import duration, number, points
+import prt_bench
+from prt_bench.board import addresses, catalogue, pages
+from prt_bench.board.content import Content
+from prt_bench.board.drawing import cut, plain
+from prt_bench.board.figures import Figures
+from prt_bench.board.numerals import number
+from prt_bench.board.pages import Page
+from prt_bench.board.pictures import Pictures
+from prt_bench.board.reading import Refused, missing, read_folder
+from prt_bench.board.releases import bibtex, read_releases
 from prt_bench.board.rows import csv_text, flat_rows
-from prt_bench.board.table import BEYOND, Filed, Row, Table, tables
-from prt_bench.board.verdicts import GAINS
-from prt_bench.comparing import Across, Comparison, Estimate
+from prt_bench.board.summaries import summaries
+from prt_bench.board.table import Table, tables
+from prt_bench.board.table_view import TableView, table_view
+from prt_bench.errors import RequestError
 from prt_bench.files import write_atomically
-from prt_bench.records import FLOP_CONVENTION, SCHEMA_VERSION, CostTerm, Record
+from prt_bench.records import FLOP_CONVENTION, SCHEMA_VERSION
+from prt_bench.requests import Suite
 
-__all__ = ["build_site"]
+__all__ = ["POLICY", "build_site"]
 
-NO_REASON = "the record gives no reason"
-FREE_SECONDS = 0.1
-"""A verb that saw no example and took less did nothing: what is left is the call itself."""
-LONGEST = 400
-CURVE = (160, 34)
-"""Width and height of a drawn curve, in pixels."""
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data: blob:; base-uri 'none'; "
+    "form-action 'none'"
+)
+MANIFEST, MADE_BY = "site.json", "prt-bench"
+FIRST_SITES = {"index.html", "results.csv", "results.json"}
+"""What sites were made of before they had a list of their files."""
+LONGEST, LONGEST_ENTRY = 400, 5000
+"""Signs of a text, and of one that is there to be copied."""
+SCRIPTS = ("tables.js", "charts.js", "ledger.js")
+STYLES = ("board.css", "tables.css", "charts.css", "ledger.css")
+MENU = (
+    ("Board", "index.html"),
+    ("All results", "results.html"),
+    ("Ledger", "ledger.html"),
+    ("Costs", "costs.html"),
+    ("Methods, models, tasks", "catalogue.html"),
+    ("Not in the tables", "absent.html"),
+)
 
 
-def build_site(filed: Sequence[Filed], site: Path) -> Path:
-    """Write index.html, results.csv and results.json of all records into `site`; returns the page's path."""
-    ordered = sorted(filed, key=lambda entry: str(entry.path))
-    found = tables(ordered)
+def build_site(out: Path, site: Path, suites: Mapping[str, Suite], pictures: Path) -> list[Refused]:
+    """Write the pages of a leaderboard folder and its releases into `site`; drawn charts are kept in `pictures`.
+
+    Returns the files that were refused, each with its reason; the pages list them, and stand without them.
+
+    Raises:
+        RequestError: a release is not what its frozen list says, or `site` holds files of somebody else.
+    """
+    before = _own_files(site)
+    releases = read_releases(out)
+    holdings = read_folder(out, [out, *(release.root for release in releases)])
+    found = sorted(tables(holdings.filed), key=_order)
+    records = {entry.path: entry.record for entry in holdings.filed}
+    sessions = {entry.path: entry.session for entry in holdings.sessions}
+    content = Content(
+        views=list(_views(found, records)),
+        records=records,
+        copies={path: _copy(path.relative_to(out)) for path in (*records, *sessions)},
+        sessions=sessions,
+        refused=holdings.refused,
+        missing=missing(found),
+        releases=releases,
+        groups=summaries(found, suites),
+    )
+    figures = Figures(content.groups, content.views, Pictures(pictures))
+    writer = _Writer(site, before)
+    assets = resources.files("prt_bench.board") / "assets"
+    for name in SCRIPTS:
+        writer.write(f"assets/{name}", (assets / name).read_bytes())
+    writer.write("assets/board.css", b"".join((assets / name).read_bytes() for name in STYLES))
+    writer.write("assets/vega.js", Pictures(pictures).vega().encode())
     rows = flat_rows(found)
-    write_atomically(site / "results.csv", csv_text(rows))
-    write_atomically(site / "results.json", json.dumps(rows, indent=1) + "\n")
-    write_atomically(site / "index.html", _page(ordered, found))
-    return site / "index.html"
+    writer.write("results.csv", csv_text(rows).encode())
+    writer.write("results.json", (json.dumps(rows, indent=1) + "\n").encode())
+    for path, copy in content.copies.items():
+        writer.write(copy, path.read_bytes())
+    print_page = _printer(content)
+    # The front comes last: who sees it sees all that it leads to.
+    for page in _all_pages(content, figures):
+        writer.write(page.address, print_page(page).encode())
+    writer.close(before)
+    return list(holdings.refused)
 
 
-def _page(filed: Sequence[Filed], found: Sequence[Table]) -> str:
-    records = {entry.path: entry.record for entry in filed}
-    style = (resources.files("prt_bench.board") / "templates" / "board.css").read_text(encoding="utf-8")
+def _order(table: Table) -> tuple[bool, str, str, str, str, str]:
+    return table.embedded, str(table.pair), table.task, table.track, table.version, table.recipe
+
+
+def _views(found: Sequence[Table], records: Mapping[Path, Any]) -> Iterator[TableView]:
+    """Tables of one page are told apart by their numbers, from the first."""
+    numbers: Counter[str] = Counter()
+    for table in found:
+        page = addresses.table_page(table.pair, table.task)
+        numbers[page] += 1
+        yield table_view(table, f"table-{numbers[page]}", records)
+
+
+def _copy(path: Path) -> str:
+    """Where the copy of a record lies: as in its own folder, under names that are safe in a link."""
+    folders = [addresses.plain_name(part) for part in path.parent.parts]
+    return "/".join(["records", *folders, f"{addresses.plain_name(path.stem)}.json"])
+
+
+def _all_pages(content: Content, figures: Figures) -> Iterator[Page]:
+    yield from pages.table_pages(content, figures)
+    yield from pages.pairs(content)
+    yield from pages.results(content)
+    yield from catalogue.methods(content)
+    yield from catalogue.models(content)
+    yield from catalogue.tasks(content)
+    yield from catalogue.sessions(content)
+    yield from catalogue.releases(content, prt_bench.__version__)
+    yield catalogue.catalogue(content)
+    yield pages.ledger(content)
+    yield pages.absent_page(content)
+    yield pages.front(content, figures)
+
+
+def _printer(content: Content) -> Callable[[Page], str]:
+    """Page → HTML. What every page says is worked out once."""
+    said: dict[str, Any] = {
+        "copies": content.copies,
+        "hardware_columns": content.hardware,
+        "hardware": sorted(
+            {record.environment.hardware for record in content.records.values()}
+            | {session.environment.hardware for session in content.sessions.values()}
+        ),
+        "newest": max((record.provenance.finished for record in content.records.values()), default=""),
+        "counts": {
+            "ok": sum(record.status == "ok" and not record.partial for record in content.records.values()),
+            "absent": len(content.absent),
+        },
+        "citation": _citation(content),
+    }
+
+    def print_page(page: Page) -> str:
+        root = "../" * page.address.count("/")
+        return _templates().get_template(page.template).render(said, **page.context, root=root, here=page.address)
+
+    return print_page
+
+
+@cache
+def _templates() -> Environment:
     # Not select_autoescape: it goes by the file's name and is off for *.html.j2.
     environment = Environment(
         loader=PackageLoader("prt_bench.board"), autoescape=True, undefined=StrictUndefined, finalize=_safe,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template("board.html.j2").render(
-        style=Markup(style),
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        pairs=_pairs(found, records),
-        records=list(records.values()),
-        counts=Counter("partial" if r.partial and r.status == "ok" else r.status for r in records.values()),
-        newest=max(records.values(), key=_finished, default=None),
-        flop_convention=FLOP_CONVENTION,
-        schema_version=SCHEMA_VERSION,
-        gains=GAINS,
-        curve_size=CURVE,
+    environment.filters |= {"number": number, "entry": _entry}
+    environment.globals |= {name: getattr(addresses, name) for name in addresses.__all__ if name.endswith("_page")}
+    environment.globals |= {
+        "policy": POLICY,
+        "version": prt_bench.__version__,
+        "menu": MENU,
+        "flop_convention": FLOP_CONVENTION,
+        "schema_version": SCHEMA_VERSION,
+    }
+    return environment
+
+
+def _citation(content: Content) -> str:
+    """The newest release's entry; of a board without any, what can be said of it."""
+    if content.releases:
+        return bibtex(max(content.releases, key=lambda release: release.facts.date), prt_bench.__version__)
+    newest = max((record.provenance.finished for record in content.records.values()), default="")
+    year = newest[:4] or "n.d."
+    return (
+        f"@misc{{prtbench,\n  title = {{prt-bench: portable fine-tuning, measured side by side}},\n"
+        f"  note = {{version {prt_bench.__version__}, records up to {newest[:10] or 'none'}}},\n  year = {{{year}}}\n}}"
     )
 
 
 def _safe(value: Any) -> Any:
     """What a template prints: no control or bidirectional characters, no endless text. It is escaped after this."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    text = re.sub(r"\s+", " ", value)
-    shown = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" else sign for sign in text)
-    return shown if len(shown) <= LONGEST else shown[:LONGEST] + "…"
+    return cut(plain(value), LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-class Value(NamedTuple):
-    """What stands in one place of a table: a number, small print under it, numbers of footnotes."""
-
-    main: str
-    small: tuple[str, ...] = ()
-    notes: tuple[int, ...] = ()
+def _entry(text: str) -> Markup:
+    """A text that is there to be copied, line by line."""
+    return Markup("\n").join(cut(plain(line), LONGEST_ENTRY) for line in text.splitlines())
 
 
-class Footnotes(list[str]):
-    """Reasons under a table, numbered in the order they are met; equal reasons share a number."""
-
-    def number(self, text: str) -> int:
-        """The number of this text."""
-        if text not in self:
-            self.append(text)
-        return self.index(text) + 1
-
-    def missing(self, reason: str) -> Value:
-        """The place of a number that is not there."""
-        return Value("–", (), (self.number(reason),))
-
-
-class Axis(NamedTuple):
-    """The common horizontal axis of a table's interval plots, in percentage points."""
-
-    low: float
-    high: float
-    width: int = 160
-
-    def x(self, points: float) -> float:
-        """Where a value stands, in pixels."""
-        return round(6 + (points - self.low) / (self.high - self.low) * (self.width - 12), 2)
-
-    @property
-    def ticks(self) -> list[tuple[float, str]]:
-        """Position and label of at most five round values."""
-        rough = (self.high - self.low) / 4
-        size = 10.0 ** math.floor(math.log10(rough))
-        step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
-        whole = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
-        return [(self.x(n * step), f"{n * step:+g}".replace("-", "−") if n else "0") for n in whole]
+def _own_files(site: Path) -> list[str]:
+    """What an earlier build left in this folder. RequestError where it holds files of somebody else."""
+    there = {path.name for path in site.iterdir()} if site.is_dir() else set()
+    if not site.exists() or (site.is_dir() and there <= FIRST_SITES):
+        return sorted(there)
+    try:
+        manifest = json.loads((site / MANIFEST).read_text(encoding="utf-8"))
+        files = [str(name) for name in manifest["files"]] if manifest["made_by"] == MADE_BY else None
+    except (OSError, ValueError, KeyError, TypeError):
+        files = None
+    if files is None:
+        raise RequestError(f"--site {site}: holds files that are no site of prt-bench; name an empty or a new folder")
+    return [name for name in files if not Path(name).is_absolute() and ".." not in Path(name).parts]
 
 
-def _pairs(found: Sequence[Table], records: Mapping[Path, Record]) -> list[dict[str, Any]]:
-    """One section per pair, those of real models first."""
-    ordered = sorted(found, key=lambda table: (table.embedded, str(table.pair), table.task, table.version))
-    sections, numbers = [], count(1)
-    for (embedded, _), same in groupby(ordered, key=lambda table: (table.embedded, str(table.pair))):
-        group = list(same)
-        views = [_table(table, next(numbers), records) for table in group]
-        pair, names = views[0]["table"].pair, Counter(view["name"] for view in views)
-        facts = {
-            "pair": pair,
-            "embedded": embedded,
-            "tables": views,
-            "names": names,
-            "over_tasks": _over_tasks(group),
-            "several_tracks": len({table.track for table in group}) > 1,
-        }
-        sections.append(facts | {"glance": _glance(views)})
-    return sections
+class _Writer:
+    """Files of a site: written where they differ from what is there, and no others left behind."""
 
+    def __init__(self, site: Path, before: Sequence[str]) -> None:
+        self._site = site
+        self._written: list[str] = []
+        # At once: what a build leaves that is killed is still known as a site.
+        self._list(before)
 
-def _over_tasks(group: Sequence[Table]) -> list[tuple[str, str, list[dict[str, Any]]]]:
-    """By track, where it has several tasks: methods against each task's best floor, and what so many tasks allow."""
-    return [
-        (
-            track,
-            max((line.found for line in lines), key=lambda found: len(found.tasks)).note,
-            [
-                {"title": line.title, "found": line.found, "missing": line.missing, "mean": _mean(line.found)}
-                for line in lines
-            ],
-        )
-        for (_, track), lines in standings(group).items()
-        if any(len(line.found.tasks) > 1 for line in lines)
-    ]
+    def write(self, name: str, content: bytes) -> None:
+        """Put one file into its place, whole."""
+        path = self._site / name
+        self._written.append(name)
+        if not path.is_file() or path.read_bytes() != content:
+            write_atomically(path, content, durable=False)
 
+    def close(self, before: Iterable[str]) -> None:
+        """Remove what an earlier build left and this one did not write, and list what it did."""
+        for name in set(before) - set(self._written):
+            (self._site / name).unlink(missing_ok=True)
+        self._list(self._written)
 
-def _mean(found: Across) -> Value:
-    ends = () if found.interval is None else (f"[{', '.join(map(points, found.interval))}]",)
-    return Value(points(found.mean), ends)
-
-
-def _glance(views: Sequence[dict[str, Any]]) -> list[tuple[str, str, list[dict[str, Any] | None]]]:
-    """Methods and references × the pair's tables: what each gains on each, where there is more than one table."""
-    lines: dict[tuple[str, ...], list[dict[str, Any] | None]] = {}
-    notes: dict[tuple[str, ...], str] = {}
-    for place, view in enumerate(views):
-        for row in view["rows"]:
-            if row["role"] != "floor":
-                key = (row["role"], row["title"], row["label"], row["settings"])
-                lines.setdefault(key, [None] * len(views))[place] = row
-                notes[key] = notes.get(key) or row["note"]
-    # Stable: methods before references, each in the order they are met.
-    ordered = sorted(lines.items(), key=lambda line: line[0][0] == "reference")
-    named = [(key[1], " · ".join(filter(None, (key[2], notes[key]))), cells) for key, cells in ordered]
-    return named if len(views) > 1 else []
-
-
-def _table(table: Table, number: int, records: Mapping[Path, Record]) -> dict[str, Any]:
-    notes, more = Footnotes(), Footnotes()
-    ends = [0.0, *(100 * end for row in table.rows if row.difference for end in row.difference.interval)]
-    room = 0.05 * (max(ends) - min(ends)) or 1.0
-    axis = Axis(min(ends) - room, max(ends) + room)
-    rows = [_row(row, table, axis, notes, more, [records[path] for path in row.paths]) for row in table.rows]
-    first = records[table.rows[0].paths[0]]
-    return {
-        "table": table,
-        "first": first,
-        "id": f"table-{number}",
-        "name": (table.task, table.version, first.cell.track, table.recipe),
-        "detectable": table.detectable and f"{100 * table.detectable:.1f}",
-        "trials": max(len(row.curve) for row in table.rows),
-        "best": sum(row.verdicts.among_best for row in table.rows),
-        "sessions": len({row.latency.session for row in table.rows if row.latency}),
-        "axis": axis,
-        "rows": rows,
-        "groups": [(role, list(group)) for role, group in groupby(rows, key=lambda row: str(row["role"]))],
-        "notes": notes,
-        "more_notes": more,
-    }
-
-
-def _row(
-    row: Row, table: Table, axis: Axis, notes: Footnotes, more: Footnotes, records: Sequence[Record]
-) -> dict[str, Any]:
-    newest, first = max(records, key=_finished), min(records, key=lambda record: record.cell.seed)
-    told, difference, plot = row.verdicts, Value("–"), None
-    if row.difference:
-        low, high = row.difference.interval
-        difference = _compared(row.difference, notes)
-        if isinstance(told.to_ensemble, Comparison) and row.role != "floor":
-            beside = _compared(told.to_ensemble, notes)
-            lines = (*difference.small, "to plain ensemble", f"{beside.main} {beside.small[0]}")
-            difference = difference._replace(small=lines)
-        plot = [axis.x(100 * end) for end in (low, row.difference.value, high)]
-    elif not row.is_best_floor:
-        difference = notes.missing(str(told.to_floor))
-    return {
-        **{
-            name: getattr(row, name)
-            for name in ("label", "title", "role", "note", "settings", "seeds", "is_best_floor")
-        },
-        "score": Value(f"{100 * row.score:.1f}", (f"[{', '.join(f'{100 * end:.1f}' for end in row.score_ci95)}]",)),
-        "difference": difference,
-        "verdict": told.standing,
-        "among_best": told.among_best,
-        "more": [
-            *(_compared(told.gains if isinstance(told.gains, str) else told.gains[name], more) for name in GAINS),
-            _compared(told.to_target, more),
-            _compared(told.to_reference, more),
-            _gap(told.gap, more),
-            _share(told.agreement, more),
-            *(_beyond(row, name, more, newest) for name in BEYOND),
-        ],
-        "curve": [f"{100 * best:.1f}" for best in row.curve],
-        "line": _line(row, table),
-        "plot": plot,
-        "costs": [
-            _per_query(row, table, notes, newest),
-            _latency(row, table, notes, newest),
-            *(_paid(getattr(row, verb), notes, first, f"cost.{verb}") for verb in ("once", "per_upgrade")),
-        ],
-    }
-
-
-def _line(row: Row, table: Table) -> str:
-    """The curve of a row as points of an SVG line, on the scale of the table."""
-    every = [best for other in table.rows for best in other.curve]
-    if len(row.curve) < 2:
-        return ""
-    low, room = min(every), max(every) - min(every) or 1.0
-    width, height = CURVE
-    step = (width - 6) / (len(row.curve) - 1)
-    places = ((3 + at * step, height - 4 - (best - low) / room * (height - 8)) for at, best in enumerate(row.curve))
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-
-
-def _compared(found: Comparison | str, notes: Footnotes) -> Value:
-    """A difference in points, or the reason why there is none."""
-    if isinstance(found, str):
-        return notes.missing(found)
-    low, high = found.interval
-    return Value(points(found.value), (f"[{points(low)}, {points(high)}]",))
-
-
-def _gap(found: tuple[float, float, float] | str, notes: Footnotes) -> Value:
-    if isinstance(found, str):
-        return notes.missing(found)
-    low, share, high = (f"{100 * part:.0f}".replace("-", "−") for part in found)
-    return Value(f"{share} %", (f"[{low}, {high}]",))
-
-
-def _share(found: Estimate | str, notes: Footnotes) -> Value:
-    if isinstance(found, str):
-        return notes.missing(found)
-    return Value(f"{100 * found.value:.1f}", (f"[{', '.join(f'{100 * end:.1f}' for end in found.interval)}]",))
-
-
-def _beyond(row: Row, name: str, notes: Footnotes, record: Record) -> Value:
-    value, metrics = row.quality[name], record.quality.metrics if record.quality else {}
-    if value is None:
-        return notes.missing(_why(record, f"quality.{name}", f"the task has no {name.replace('_', ' ')}"))
-    return Value(f"{100 * value:.1f}" if name in {*metrics, "ece"} else f"{value:.3f}")
-
-
-def _per_query(row: Row, table: Table, notes: Footnotes, record: Record) -> Value:
-    flops = row.per_query.flops
-    if flops.total is None:
-        reason = f"no FLOP count is known for {', '.join(flops.uncounted_ops)}" if flops.uncounted_ops else NO_REASON
-        return notes.missing(_why(record, "cost.per_query.flops.total", reason))
-    floors = [other.per_query.flops for other in table.rows if other.role == "floor"]
-    # The floor that runs the target and nothing else, with nothing before the query: told by its members and its
-    # price, since no method is known by name here.
-    target = min((floor.total for floor in floors if floor.total and set(floor.by_member) == {"target"}), default=None)
-    return Value(number(flops.total / 1e9), (f"{flops.total / target:.2f} × target",) if target else ())
-
-
-def _latency(row: Row, table: Table, notes: Footnotes, record: Record) -> Value:
-    path, latency = "cost.per_query.latency", row.latency
-    if latency is None:
-        return notes.missing("batch 1 was not timed" if row.per_query.latency else _why(record, path))
-    small, marks = [f"on {record.environment.hardware}"] if len(table.hardware) > 1 else [], []
-    if latency.ratio_to_target:
-        low, middle, high = latency.ratio_to_target
-        small += [f"{middle:.2f} × target", f"[{low:.2f}, {high:.2f}]"]
-    else:
-        marks.append(notes.number(f"ratio to the target: {_why(record, f'{path}.*.ratio_to_target')}"))
-    if not latency.valid:
-        marks.append(notes.number(f"not a valid timing: {'; '.join(latency.reasons) or NO_REASON}"))
-    return Value(number(latency.p50_ms), tuple(small), tuple(marks))
-
-
-def _paid(term: CostTerm, notes: Footnotes, record: Record, path: str) -> Value:
-    if not term.train_flops and not term.examples and (term.seconds or 0.0) < FREE_SECONDS:
-        return Value("none")
-    times = [] if term.seconds is None else [duration(term.seconds)]
-    small = (*times, *(["shared with other cells"] if term.reused else []))
-    if term.train_flops is None:
-        return Value("–", small, (notes.number(f"training FLOPs: {_why(record, f'{path}.train_flops')}"),))
-    unit, size = next(((u, s) for u, s in (("P", 1e15), ("T", 1e12)) if term.train_flops >= s), ("G", 1e9))
-    return Value(f"{number(term.train_flops / size)} {unit}FLOPs", small)
-
-
-def _why(record: Record, path: str, otherwise: str = NO_REASON) -> str:
-    """What the record says about a value that is absent: under its own path or that of something around it."""
-    around = accumulate(path.split("."), "{}.{}".format)
-    return next((record.absent[name] for name in reversed([*around]) if name in record.absent), otherwise)
-
-
-def _finished(record: Record) -> tuple[str, str]:
-    return record.provenance.finished, record.cell.id
+    def _list(self, files: Iterable[str]) -> None:
+        manifest = {"made_by": MADE_BY, "files": sorted(files)}
+        write_atomically(self._site / MANIFEST, json.dumps(manifest, indent=1) + "\n")

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from prt_bench.answers import read_answers
+from prt_bench.board.answers import Answers, read_answers
 from prt_bench.board.verdicts import Measured, Verdicts, verdicts
 from prt_bench.cards import MethodFacts, ModelCard, TaskFacts
 from prt_bench.comparing import Comparison, expected_best
 from prt_bench.errors import RequestError
 from prt_bench.files import digest
-from prt_bench.records import USUAL_CHOICE, CostTerm, LatencyRow, PairNames, PerQuery, Record, read_record
+from prt_bench.records import USUAL_CHOICE, Cost, CostTerm, LatencyRow, PairNames, PerQuery, Record, read_record
 
-__all__ = ["BEYOND", "ROLE_ORDER", "Filed", "Row", "Table", "find_records", "tables"]
+__all__ = ["BEYOND", "ROLE_ORDER", "Filed", "Row", "Table", "find_records", "refuse_empty", "tables"]
 
 ROLE_ORDER = {"floor": 0, "method": 1, "reference": 2}
 BEYOND = ("mean_per_class", "nll", "nll_calibrated", "ece")
 """Numbers of a record's quality that are shown beside the score."""
+NEWER = "there is a newer record of the same cell"
 HEADLINE_BATCH, HEADLINE_PLACEMENT = 1, "one after another"
 
 
@@ -31,6 +35,39 @@ class Filed:
 
     record: Record
     path: Path
+    answers: Answers | None = None
+    """That it stands on, where they were read already."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is in a table: records made with --limit and failed ones are in none."""
+        return self.record.status == "ok" and not self.record.partial
+
+    @cached_property
+    def table_key(self) -> str:
+        """The same for records that may be compared."""
+        assert self.record.quality is not None
+        cell, made = self.record.cell, self.record.provenance
+        models = [made.models[name].sha256 for name in (cell.pair.source, cell.pair.target)]
+        where = [str(cell.pair), cell.task, cell.track, cell.recipe]
+        return digest([*where, made.task.model_dump(), self.record.quality.primary, models])
+
+    @cached_property
+    def setting(self) -> str:
+        """The same for what was asked of one method in one way, whatever its source was then."""
+        cell = self.record.cell
+        return digest([cell.method, cell.params, cell.strengths])
+
+    @property
+    def row_key(self) -> tuple[str, str]:
+        """The same for the seeds of one row."""
+        return self.setting, self.record.provenance.method_source_sha256
+
+    @cached_property
+    def finished(self) -> datetime:
+        """When its cell was."""
+        time = datetime.fromisoformat(self.record.provenance.finished)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -60,6 +97,8 @@ class Row:
     settings: str = ""
     """What was asked of the method: rows of several tables with the same are one method's."""
     paths: list[Path] = field(default_factory=list)
+    superseded: str = ""
+    """Why it no longer counts; empty where it does. It stays in the table, last, and in nothing that is compared."""
     facts: MethodFacts | None = None
     """The method on paper, by its newest record; None where that was made before cards were kept."""
 
@@ -108,6 +147,7 @@ class Table:
     embedded: bool
     hardware: list[str]
     rows: list[Row]
+    """By role and rising score; those that are superseded last."""
     best_floor: str | None = None
     detectable: float | None = None
     """The median of what the comparisons with the best floor could have seen, 4 times of 5."""
@@ -123,50 +163,48 @@ class Table:
 
 def find_records(out: Path) -> list[Filed]:
     """All records of a leaderboard folder, ordered by path. RequestError names a file that is none."""
-    results = out / "results"
-    if not results.is_dir():
+    refuse_empty(out)
+    return [Filed(read_record(path), path) for path in sorted((out / "results").rglob("*.json"))]
+
+
+def refuse_empty(out: Path) -> None:
+    """Raise RequestError where a leaderboard folder holds no results yet."""
+    if not (out / "results").is_dir():
         raise RequestError(f"--out {out}: holds no results yet; `prt-bench run` makes some")
-    return [Filed(read_record(path), path) for path in sorted(results.rglob("*.json"))]
 
 
 def tables(filed: Iterable[Filed]) -> list[Table]:
-    """Tables of all records that hold and are whole: records made with --limit and failed ones are in none."""
-    groups: dict[str, list[Filed]] = {}
+    """Tables of all records that hold and are whole: records made with --limit and failed ones are in none.
+
+    Raises:
+        RequestError: answers that were not read yet cannot be; those of `read_folder` are.
+    """
+    groups: dict[str, list[Filed]] = defaultdict(list)
     for entry in filed:
-        if entry.record.status == "ok" and not entry.record.partial:
-            groups.setdefault(_table_key(entry.record), []).append(entry)
+        if entry.holds:
+            groups[entry.table_key].append(entry)
     made = [_table(group) for group in groups.values()]
     return sorted(made, key=lambda table: (str(table.pair), table.task, table.version, table.track, table.recipe))
-
-
-def _table_key(record: Record) -> str:
-    assert record.quality is not None
-    models = [record.provenance.models[name].sha256 for name in (record.cell.pair.source, record.cell.pair.target)]
-    where = [str(record.cell.pair), record.cell.task, record.cell.track, record.cell.recipe]
-    return digest([*where, record.provenance.task.model_dump(), record.quality.primary, models])
 
 
 def _table(group: Sequence[Filed]) -> Table:
     first = group[0].record
     assert first.quality is not None
     cards = next((entry.record.cards for entry in group if entry.record.cards), None)
-    by_row: dict[str, list[Filed]] = {}
-    seen: Counter[str] = Counter()
-    for entry in sorted(group, key=lambda entry: entry.record.provenance.finished, reverse=True):
-        record = entry.record
-        cell = record.cell
-        facts = [cell.method, cell.params, cell.strengths, cell.recipe, record.provenance.method_source_sha256]
-        # The same seed twice is an older state of the harness: a row of its own, so that nothing vanishes.
-        seen[digest([*facts, cell.seed])] += 1
-        by_row.setdefault(digest([*facts, seen[digest([*facts, cell.seed])]]), []).append(entry)
+    by_row = _by_row(group)
+    old = _superseded(by_row)
     measured: dict[str, Measured] = {}
     for key, entries in by_row.items():
-        measured[key] = _measured(entries, next(iter(measured.values())).items if measured else [])
-    best = _best_floor({key: measured[key] for key in by_row if by_row[key][0].record.cell.role == "floor"})
+        known = next(iter(measured.values())).items if measured else []
+        measured[key] = _measured(entries, known, key in old)
+    best = _best_floor({key: row for key, row in measured.items() if row.is_floor and not row.is_superseded})
     told = verdicts(measured, best)
     rows = {key: _row(entries, measured[key], told[key], key == best) for key, entries in by_row.items()}
-    _tell_apart(list(rows.items()))
-    compared = [row.difference.detectable for row in rows.values() if row.difference]
+    for key in old:
+        rows[key].superseded = NEWER
+        rows[key].note = _by_record(rows[key])
+    _tell_apart([row for key, row in rows.items() if key not in old])
+    compared = [row.difference.detectable for key, row in rows.items() if row.difference and key not in old]
     return Table(
         pair=first.cell.pair,
         task=first.cell.task,
@@ -179,7 +217,7 @@ def _table(group: Sequence[Filed]) -> Table:
         embedded=any(model.embedded for model in first.provenance.models.values()),
         contamination=first.provenance.task.contamination,
         hardware=sorted({entry.record.environment.hardware for entry in group}),
-        rows=sorted(rows.values(), key=lambda row: (ROLE_ORDER[row.role], row.score)),
+        rows=sorted(rows.values(), key=lambda row: (bool(row.superseded), ROLE_ORDER[row.role], row.score)),
         best_floor=rows[best].title if best else None,
         detectable=float(np.median(compared)) if compared else None,
         tuned_on=first.cell.tuned_on,
@@ -188,27 +226,49 @@ def _table(group: Sequence[Filed]) -> Table:
     )
 
 
+def _by_row(group: Sequence[Filed]) -> dict[str, list[Filed]]:
+    """Records of one row each. The same seed twice is an older state: a row of its own, so that nothing vanishes."""
+    found: dict[str, list[Filed]] = defaultdict(list)
+    seen: Counter[tuple[tuple[str, str], int]] = Counter()
+    by_path = sorted(group, key=lambda entry: str(entry.path))
+    for entry in sorted(by_path, key=lambda entry: entry.finished, reverse=True):
+        seen[entry.row_key, entry.record.cell.seed] += 1
+        found[f"{entry.row_key} {seen[entry.row_key, entry.record.cell.seed]}"].append(entry)
+    return found
+
+
+def _superseded(by_row: Mapping[str, Sequence[Filed]]) -> set[str]:
+    """Rows of which there is one with newer records, of the same method, parameters and way to choose them."""
+    newest = {key: max(entry.finished for entry in entries) for key, entries in by_row.items()}
+    settings = {key: entries[0].setting for key, entries in by_row.items()}
+    latest: dict[str, datetime] = {}
+    for key, setting in settings.items():
+        latest[setting] = max(newest[key], latest.get(setting, newest[key]))
+    return {key for key, setting in settings.items() if newest[key] < latest[setting]}
+
+
 def _best_floor(floors: Mapping[str, Measured]) -> str | None:
     means = {key: float(np.mean([*row.by_seed.values()])) for key, row in floors.items()}
     return max(means, key=lambda key: means[key], default=None)
 
 
-def _measured(entries: Sequence[Filed], known: list[str]) -> Measured:
+def _measured(entries: Sequence[Filed], known: list[str], is_superseded: bool) -> Measured:
     """Answers of one row; items that are the `known` ones are kept once: there are many, and many comparisons."""
-    found = {entry.record.cell.seed: read_answers(entry.record, entry.path) for entry in entries}
+    found = {entry.record.cell.seed: entry.answers or read_answers(entry.record, entry.path) for entry in entries}
     first = next(iter(found.values()))
     for answers in found.values():
-        if answers.items != first.items:
+        if answers.items is not first.items and answers.items != first.items:
             raise RequestError(f"{answers.file}: holds other test items than the same method's other seeds")
     given = {seed: answers.given for seed, answers in found.items() if answers.given is not None}
     cell = entries[0].record.cell
     by_seed = {seed: answers.values for seed, answers in found.items()}
     items = known if known == first.items else first.items
-    return Measured(items, by_seed, given or None, cell.stands_for, cell.strengths, cell.role == "floor")
+    is_floor = cell.role == "floor"
+    return Measured(items, by_seed, given or None, cell.stands_for, cell.strengths, is_floor, is_superseded)
 
 
 def _row(entries: Sequence[Filed], measured: Measured, told: Verdicts, is_best_floor: bool) -> Row:
-    newest = max(entries, key=lambda entry: entry.record.provenance.finished).record
+    newest = max(entries, key=lambda entry: entry.finished).record
     assert newest.cost is not None
     params = ",".join(f"{name}={setting}" for name, setting in newest.cell.params.items())
     chosen_on = newest.cell.strengths
@@ -223,7 +283,7 @@ def _row(entries: Sequence[Filed], measured: Measured, told: Verdicts, is_best_f
         measured=measured,
         verdicts=told,
         quality={name: _mean(entries, name) for name in BEYOND},
-        per_query=newest.cost.per_query,
+        per_query=_queried(entries),
         once=_paid(entries, "once"),
         per_upgrade=_paid(entries, "per_upgrade"),
         finished=newest.provenance.finished,
@@ -258,19 +318,42 @@ def _mean(entries: Sequence[Filed], name: str) -> float | None:
 
 
 def _paid(entries: Sequence[Filed], verb: str) -> CostTerm:
-    """The term of the first seed: what one tuning costs."""
-    cost = min(entries, key=lambda entry: entry.record.cell.seed).record.cost
-    assert cost is not None
-    term: CostTerm = getattr(cost, verb)
-    return term
+    """What one tuning costs: the term of the first seed, with FLOPs and seconds as means over all."""
+    terms = [getattr(_cost(entry), verb) for entry in sorted(entries, key=lambda entry: entry.record.cell.seed)]
+    flops, seconds = _over([term.train_flops for term in terms]), _over([term.seconds for term in terms])
+    first: CostTerm = terms[0]
+    return first.model_copy(update={"train_flops": None if flops is None else round(flops), "seconds": seconds})
 
 
-def _tell_apart(rows: Sequence[tuple[str, Row]]) -> None:
+def _queried(entries: Sequence[Filed]) -> PerQuery:
+    """What a query costs: by the newest record, with FLOPs as the mean over seeds, whose prompts may differ."""
+    newest = _cost(max(entries, key=lambda entry: entry.finished)).per_query
+    total = _over([_cost(entry).per_query.flops.total for entry in entries])
+    flops = newest.flops.model_copy(update={"total": None if total is None else round(total)})
+    return newest.model_copy(update={"flops": flops})
+
+
+def _cost(entry: Filed) -> Cost:
+    assert entry.record.cost is not None
+    return entry.record.cost
+
+
+def _over(values: Sequence[float | None]) -> float | None:
+    """The mean, where all are known."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if len(known) == len(values) else None
+
+
+def _tell_apart(rows: Sequence[Row]) -> None:
     """Rows of one method keep a note on what tells them apart; a row that stands alone needs none."""
-    notes = Counter((row.label, row.note) for _, row in rows)
-    labels = Counter(row.label for _, row in rows)
-    for _, row in rows:
+    notes = Counter((row.label, row.note) for row in rows)
+    labels = Counter(row.label for row in rows)
+    for row in rows:
         if labels[row.label] == 1:
             row.note = ""
         elif notes[row.label, row.note] > 1:
-            row.note = ", ".join(filter(None, [row.note, f"record {row.paths[0].stem[:8]}"]))
+            row.note = _by_record(row)
+
+
+def _by_record(row: Row) -> str:
+    return ", ".join(filter(None, [row.note, f"record {row.paths[0].stem[:8]}"]))

@@ -8,9 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from prt_bench.cli.tables import in_bytes
-from prt_bench.records import LatencyRow
-from prt_bench.reported import (
+from prt_bench.board.reported import (
     Line,
     Table,
     load_reported,
@@ -19,6 +17,8 @@ from prt_bench.reported import (
     vision_inference_rows,
     vision_training_rows,
 )
+from prt_bench.cli.tables import in_bytes
+from prt_bench.records import LatencyRow
 from prt_bench.session_records import CostSession, TrainingRow
 
 __all__ = ["print_reported", "print_session", "reported_models"]

@@ -13,8 +13,9 @@ from rich.console import Console
 from prt_bench.board.contest_chart import draw_contests
 from prt_bench.board.contests import Contest, contests
 from prt_bench.board.drawing import refuse_unwritable
+from prt_bench.board.reading import read_folder
 from prt_bench.board.rows import csv_text, flat_rows, latex, markdown
-from prt_bench.board.table import find_records, tables
+from prt_bench.board.table import refuse_empty, tables
 from prt_bench.cli.contest_tables import contest_rows, print_contests
 from prt_bench.cli.settings import Settings
 from prt_bench.cli.tables import print_gains, print_tables
@@ -41,15 +42,19 @@ def results(
         typer.Option(help="Two methods: the paired difference, first − second, wherever both were run."),
     ] = None,
     chart: Annotated[Path | None, typer.Option(help="Draw that difference: a .svg, .png or .html file.")] = None,
-) -> None:
-    """Print all results of the leaderboard folder, or what they say of two methods."""
+) -> int:
+    """Print all results of the leaderboard folder, or what they say of two methods; 1 where a file does not hold."""
     settings: Settings = context.obj
     refuse_unwritable(chart)
     if chart is not None and compare is None:
         raise RequestError("--chart: say which two methods it shows, with --compare METHOD METHOD")
     if compare is not None and format not in (Format.table, Format.json):
         raise RequestError(f"--compare: written as table or json, not {format.value}")
-    found = tables(find_records(settings.out))
+    refuse_empty(settings.out)
+    held = read_folder(settings.out)
+    for one in held.refused:
+        _say(f"not used: {one.path}: {one.reason}")
+    found = tables(held.filed)
     if compare is not None:
         _compare(contests(found, *compare), format, chart)
     elif format is Format.table:
@@ -57,6 +62,11 @@ def results(
         print_gains(found, Console())
     else:
         typer.echo(_written(flat_rows(found), format), nl=False)
+    return 1 if held.refused else 0
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _compare(found: list[Contest], format: Format, chart: Path | None) -> None:
@@ -66,7 +76,7 @@ def _compare(found: list[Contest], format: Format, chart: Path | None) -> None:
         print_contests(found, Console())
     if chart is not None:
         draw_contests(found, chart)
-        Console(stderr=True).print(f"chart: {chart}", markup=False, highlight=False, soft_wrap=True)
+        _say(f"chart: {chart}")
 
 
 def _written(rows: list[dict[str, Any]], format: Format) -> str:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from prt_bench.board.site import build_site
-from prt_bench.board.table import Filed, find_records, tables
+from prt_bench.board.table import Filed, tables
 from prt_bench.cli import selection
 from prt_bench.cli.fetch import fetch_needs
 from prt_bench.cli.outlook import print_outlook
@@ -23,7 +23,7 @@ from prt_bench.needs import Need, needs
 from prt_bench.plan import Plan, make_plan
 from prt_bench.records import read_record
 from prt_bench.registry import Registry
-from prt_bench.requests import RunRequest, choice
+from prt_bench.requests import RunRequest, choice, suites
 from prt_bench.runner import Outcome, RunOptions, run_plan
 
 __all__ = ["run"]
@@ -78,8 +78,6 @@ def run(
     with Show(stderr) as show:
         plan = make_plan(request, show.progress)
     missing = plan.missing
-    if (request.out / "results").is_dir():
-        find_records(request.out)  # The page is made of all of them: a damaged one is named before any work.
     _tell_vocabularies(plan, stderr)
     if missing:
         stderr.print(f"{len(missing)} of {len(plan.cells)} cells to do", highlight=False)
@@ -122,7 +120,10 @@ def _not_at_hand(request: RunRequest, missing: Sequence[Need]) -> RequestError:
 def _close(plan: Plan, outcome: Outcome, did_nothing: bool, stderr: Console) -> int:
     filed = [Filed(read_record(planned.path), planned.path) for planned in plan.cells if planned.path.is_file()]
     print_tables(tables(filed), Console())
-    page = build_site(find_records(plan.request.out), plan.request.out / "site")
+    out = plan.request.out
+    refused = build_site(out, out / "site", suites(plan.registry).suites, plan.request.store / "pictures")
+    for found in refused:
+        stderr.print(f"refused: {out / found.path}: {found.reason}", markup=False, highlight=False, soft_wrap=True)
     if did_nothing:
         stderr.print(f"nothing to do: all {len(plan.cells)} cells hold already", highlight=False)
     if any(entry.record.partial for entry in filed):
@@ -134,7 +135,7 @@ def _close(plan: Plan, outcome: Outcome, did_nothing: bool, stderr: Console) -> 
         stderr.print(text, markup=False, soft_wrap=True)
     if outcome.not_tried:
         stderr.print(f"{outcome.not_tried} cells were not tried (--fail-fast)", highlight=False)
-    stderr.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
+    stderr.print(f"page: {out / 'site' / 'index.html'}", markup=False, highlight=False, soft_wrap=True)
     return 1 if outcome.failed else 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prt_bench.board.contests import contests, standings
 from prt_bench.board.rows import flat_rows
 from prt_bench.board.table import Row, Table, find_records, tables
 from prt_bench.errors import RequestError
@@ -55,6 +56,8 @@ def file(tmp_path: Path) -> File:
         task: dict[str, str] | None = None,
         models: dict[str, str] | None = None,
         source: str = "m",
+        strengths: str = "constants",
+        stands_for: str = "",
         ids: Sequence[str] | None = None,
         labels: Sequence[int] | None = None,
         latency: list[dict[str, Any]] | None = None,
@@ -84,7 +87,7 @@ def file(tmp_path: Path) -> File:
             "cell": {
                 "id": name, "pair": {"source": pair[0], "target": pair[1]}, "task": "digits", "method": method,
                 "role": role, "seed": seed, "params": params or {}, "recipe": recipe or {},
-                "limit": len(hits) if partial else None,
+                "limit": len(hits) if partial else None, "strengths": strengths, "stands_for": stands_for,
             },
             "status": status,
             "error": None if status == "ok" else {"type": "CellError", "message": "no", "where": "fit"},
@@ -253,14 +256,70 @@ def test_rows_that_no_setting_tells_apart_are_named_by_their_records(file: File,
     assert [row.note for row in table.rows] == [f"alpha=1.0, record 00{number}-prt" for number in (1, 2, 3)]
 
 
-def test_the_same_seed_measured_again_is_a_row_of_its_own(file: File, made: Any) -> None:
+def test_the_same_seed_measured_again_supersedes_the_row_that_was(file: File, made: Any) -> None:
     file("prt", 120, finished="2026-01-01T00:00:00Z")
     file("prt", 130, finished="2026-02-01T00:00:00Z")
     (table,) = made()
-    assert [(row.score, row.seeds, row.note) for row in table.rows] == [
-        (0.6, [0], "record 001-prt"),
-        (0.65, [0], "record 002-prt"),
+    assert [(row.score, row.seeds, row.note, row.superseded) for row in table.rows] == [
+        (0.65, [0], "", ""),
+        (0.6, [0], "record 001-prt", "there is a newer record of the same cell"),
     ]
+
+
+def test_time_is_told_by_the_clock_and_not_by_its_spelling(file: File, made: Any) -> None:
+    file("prt", 120, finished="2026-02-01T00:30:00+02:00")
+    file("prt", 130, finished="2026-01-31T23:00:00Z")
+    (table,) = made()
+    assert [(row.score, bool(row.superseded)) for row in table.rows] == [(0.65, False), (0.6, True)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"params": {"alpha": 0.5}}, {"strengths": "source"}, {"finished": "2026-01-01T00:00:01Z"}],
+    ids=str,
+)
+def test_another_setting_or_as_old_a_record_supersedes_nothing(file: File, made: Any, change: dict[str, Any]) -> None:
+    """Of two that are as old, from another source, none is the newer one."""
+    file("prt", 120)
+    file("prt", 130, **{"source": "changed", "finished": "2026-02-01T00:00:00Z", **change})
+    (table,) = made()
+    assert [row.superseded for row in table.rows] == ["", ""]
+
+
+def test_superseded_rows_come_last_and_take_part_in_nothing(file: File, made: Any) -> None:
+    """The page with them says of all others what it says without."""
+    new = {"finished": "2026-03-01T00:00:00Z", "source": "new"}
+    for seed in range(2):
+        file("floor", 100, "floor", seed=seed, **new)
+        file("prt", 125, seed=seed, **new)
+        file("eft", 118, seed=seed, **new)
+        file("full", 180, "reference", seed=seed, stands_for="tuned target", **new)
+    (before,) = made()
+    for seed in range(3):
+        # Better than all others, had they counted.
+        file("floor", 190, "floor", seed=seed)
+        file("prt", 195, seed=seed)
+        file("eft", 90, seed=seed, source="of yet another source")
+        file("full", 20, "reference", seed=seed, stands_for="tuned target")
+    (after,) = made()
+    current, old = after.rows[:4], after.rows[4:]
+    assert [row.superseded for row in current] == [""] * 4
+    assert [(row.label, row.seeds) for row in old] == [
+        ("floor", [0, 1, 2]), ("eft", [0, 1, 2]), ("prt", [0, 1, 2]), ("full", [0, 1, 2]),
+    ]  # fmt: skip
+    assert all(row.superseded for row in old)
+    assert [(row.label, row.note, row.verdicts) for row in current] == [
+        (row.label, row.note, row.verdicts) for row in before.rows
+    ]
+    assert (after.best_floor, after.detectable) == (before.best_floor, before.detectable)
+    for row in old:
+        told = row.verdicts
+        assert (told.p_floor, told.standing, told.among_best, row.is_best_floor) == (None, None, False, False)
+        assert row.difference is not None
+    assert [(one.found, one.adjusted) for one in contests([after], "prt", "eft")] == [
+        (one.found, one.adjusted) for one in contests([before], "prt", "eft")
+    ]
+    assert standings([after]) == standings([before])
 
 
 def test_a_method_that_stands_alone_needs_no_note(file: File, one: Any) -> None:

@@ -155,8 +155,8 @@ def test_stand_ins_were_chosen_in_the_same_way() -> None:
 
 
 def test_agreement_of_images_counts_equal_answers_right_or_wrong() -> None:
-    given = {0: ["1"] * 50 + ["2"] * 100 + ["3"] * 50}
-    same = {0: ["1"] * 50 + ["2"] * 100 + ["9"] * 50}
+    given = {0: np.repeat([1, 2, 3], [50, 100, 50])}
+    same = {0: np.repeat([1, 2, 9], [50, 100, 50])}
     rows = {
         "tuned": measured(50, stands_for="tuned target", given=given),
         "mine": measured(100, given=same),
@@ -166,7 +166,7 @@ def test_agreement_of_images_counts_equal_answers_right_or_wrong() -> None:
     assert not isinstance(told["mine"].agreement, str)
     assert told["mine"].agreement.value == pytest.approx(150 / N)
     assert told["text"].agreement == "the answers themselves were not kept"
-    different = verdicts(rows | {"mine": measured(50, given={0: ["7"] * N})}, None)["mine"].agreement
+    different = verdicts(rows | {"mine": measured(50, given={0: np.full(N, 7)})}, None)["mine"].agreement
     assert not isinstance(different, str)
     assert different.value == 0
 

@@ -182,13 +182,23 @@ def test_what_is_wrong_in_words_is_said_before_records_are_read(
     def read(path: Path) -> None:
         raise AssertionError("records were read")
 
-    monkeypatch.setattr("prt_bench.cli.results.find_records", read)
+    monkeypatch.setattr("prt_bench.cli.results.read_folder", read)
     for words in (
         ["--chart", "x.svg"],
         ["--compare", "a", "b", "--chart", "x.pdf"],
         ["--compare", "a", "b", "--format", "csv"],
     ):
         assert run(*words)[0] == 2
+
+
+@pytest.mark.parametrize("words", [["--format", "json"], ["--compare", "ported", "other", "--format", "json"]])
+def test_a_file_that_does_not_hold_is_told_and_the_rest_is_shown(run: Run, out: Path, words: list[str]) -> None:
+    code, before, _ = run(*words)
+    assert code == 0
+    (out / "results" / "bad.json").write_text("{}", encoding="utf-8")
+    code, shown, err = run(*words)
+    assert (code, shown) == (1, before)
+    assert err == "not used: results/bad.json: cell: Field required\n"
 
 
 def test_an_empty_folder_says_what_makes_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

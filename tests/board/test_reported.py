@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prt_bench.errors import RequestError
-from prt_bench.registry import Registry
-from prt_bench.reported import (
+from prt_bench.board.reported import (
     BUILTIN,
     NOT_IN_TURN,
     Judged,
@@ -25,6 +23,8 @@ from prt_bench.reported import (
     vision_inference_rows,
     vision_training_rows,
 )
+from prt_bench.errors import RequestError
+from prt_bench.registry import Registry
 
 # Per image, as our meter counts it: 1 multiply-add = 2 FLOPs.
 FLOPS = {
@@ -223,5 +223,5 @@ def test_tables_are_read_strictly(tmp_path: Path, old: str, new: str, told: str)
 
 
 def test_it_loads_no_torch() -> None:
-    code = "import sys, prt_bench.reported as r; r.load_reported(); sys.exit('torch' in sys.modules)"
+    code = "import sys, prt_bench.board.reported as r; r.load_reported(); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

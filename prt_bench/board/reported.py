@@ -136,14 +136,33 @@ class Table(Strict):
         return self
 
 
+class ScoreRow(Strict):
+    """Printed scores of one pair, by method, in per cent."""
+
+    source: str
+    target: str
+    values: dict[str, Annotated[str, Field(pattern=r"^\d+\.\d+( ± \d*\.\d+)?$")]] = Field(min_length=1)
+
+
+class ScoreTable(Strict):
+    """One printed table of scores, on what is nearest to it among our tasks."""
+
+    number: int
+    task: str
+    seeds: int | None = Field(default=None, ge=1)
+    """Of training; None where the paper does not say."""
+    rows: tuple[ScoreRow, ...] = Field(min_length=1)
+
+
 class Reported(Strict):
-    """The paper's tables of costs, and the device they are held against."""
+    """The paper's tables of costs and scores, and the device that costs are held against."""
 
     source: Source
     device: Device
     vision_training: Table
     vision_inference: Table
     text_decoding: Table
+    scores: tuple[ScoreTable, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prt_bench.errors import RequestError
-from prt_bench.plausible import EXACT
+from prt_bench.plausible import EXACT, LARGEST
 from prt_bench.records import Quality, Record
 
 __all__ = ["Answers", "read_answers"]
@@ -21,7 +24,10 @@ __all__ = ["Answers", "read_answers"]
 SIX_DIGITS = 6e-6
 """How far a number may be, relatively, from what the file holds of it."""
 LONGEST_FIELD = 2**31 - 1
-Columns = Mapping[str, tuple[str, ...]]
+COMMA, NEWLINE = b",\n"
+KEPT = 64
+"""Lists of test items that are kept at hand: many files hold the same."""
+Columns = Mapping[str, Sequence[str]]
 Floats = NDArray[np.float64]
 Problem = tuple[str, str]
 """Dotted path in the record, and why its value does not follow."""
@@ -34,10 +40,12 @@ class Answers:
     file: Path
     """That holds them."""
     items: list[str]
+    """Files that hold the same items mostly share one list of them."""
     values: Floats
     """(N,): what each item adds to the score, which is their mean."""
-    given: list[str] | None
-    """The class that each image was given, the likeliest option of a choice, or the text; None where it is not kept."""
+    given: NDArray[np.int64] | None
+    """The class that each image was given, the likeliest option of a choice, or a number that stands for a text, the
+    same one in one process; None where it is not kept."""
 
 
 def read_answers(record: Record, path: Path) -> Answers:
@@ -50,19 +58,20 @@ def read_answers(record: Record, path: Path) -> Answers:
     assert quality is not None
     file = path.parent / quality.predictions
     try:
+        if _is_elsewhere(file, path.parent):
+            where = f"{path}: quality.predictions"
+            raise RequestError(f"{where}: {quality.predictions!r} is outside of the record's own folder")
         columns = _columns(file)
-        items = list(columns["id"])
+        items, twice = _items(tuple(columns["id"]))
         if "score" in columns:
             values, problems = _floats(columns["score"]), _text(columns, quality)
-            given = [_said(answer) for answer in columns["answer"]] if "answer" in columns else None
+            given = _numbers([_said(answer) for answer in columns["answer"]]) if "answer" in columns else None
         else:
-            values, problems = _images(columns, quality)
-            given = list(columns["prediction"])
+            values, problems, given = _images(columns, quality)
         n = quality.metrics[quality.primary].n
         if len(items) != n:
             raise RequestError(f"{file}: holds {len(items)} answers, its record {path} says {n}")
-        if len(set(items)) < n:
-            twice = next(item for place, item in enumerate(items) if item in items[:place])
+        if twice is not None:
             raise RequestError(f"{file}: holds the item {twice!r} more than once; its record is {path}")
         for where, what in problems:
             raise RequestError(f"{path}: {where}: {what} in {file}; one of them was changed")
@@ -71,32 +80,83 @@ def read_answers(record: Record, path: Path) -> Answers:
     return Answers(file, items, values, given)
 
 
+def _is_elsewhere(file: Path, folder: Path) -> bool:
+    """Whether a file is outside of a folder, also by a link."""
+    beside = file.parent == folder and not file.is_symlink()
+    return not beside and not file.resolve().is_relative_to(folder.resolve())
+
+
 def _columns(file: Path) -> Columns:
+    if not file.is_file():
+        raise FileNotFoundError("there is no such file")
+    content = file.read_bytes()
+    text = content.decode("utf-8")
+    head, _, body = text.partition("\n")
+    names = head.split(",")
+    if body and _is_plain(content, len(names)):
+        cells = body.replace("\n", ",").split(",")
+        return {name: cells[place : -1 : len(names)] for place, name in enumerate(names)}
     # Many samples of one program are long.
     csv.field_size_limit(LONGEST_FIELD)
-    with file.open(encoding="utf-8", newline="") as opened:
-        head, *rows = list(csv.reader(opened)) or [[]]
+    found, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
     if not rows:
         # No answers of either kind: how many there must be, the record says.
         return {"id": (), "score": ()}
-    return dict(zip(head, zip(*rows, strict=True), strict=True))
+    return dict(zip(found, zip(*rows, strict=True), strict=True))
+
+
+def _is_plain(content: bytes, width: int) -> bool:
+    """Whether all lines are of `width` cells and none is quoted, so that a file is parted by its signs alone."""
+    if not content.endswith(b"\n") or b'"' in content or b"\r" in content:
+        return False
+    signs = np.frombuffer(content, np.uint8)
+    ends = signs[(signs == COMMA) | (signs == NEWLINE)] == NEWLINE
+    return len(ends) % width == 0 and bool((ends.reshape(-1, width) == ([False] * (width - 1) + [True])).all())
+
+
+@lru_cache(KEPT)
+def _items(named: tuple[str, ...]) -> tuple[list[str], str | None]:
+    """The items, and one that is there twice."""
+    twice = (item for item, count in Counter(named).items() if count > 1)
+    return list(named), next(twice, None)
+
+
+@lru_cache(KEPT)
+def _classes(named: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
+    """Labels; which of the classes each is, and how many there are of each."""
+    labels = _integers(named)
+    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return labels, place, counts
+
+
+def _numbers(answers: Sequence[str]) -> NDArray[np.int64]:
+    """A number for each text: the same for the same."""
+    return np.fromiter(map(hash, answers), np.int64, len(answers))
+
+
+def _integers(column: Sequence[str]) -> NDArray[np.int64]:
+    # Few are different ones.
+    known = {text: int(text) for text in set(column)}
+    return np.array([known[text] for text in column], dtype=np.int64)
 
 
 def _said(answer: str) -> str:
     """What a model answered: of options told by their log-likelihoods the likeliest one, else the text as it is."""
+    if not answer.lstrip().startswith("["):
+        return answer
     try:
         value = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return answer
     if isinstance(value, list) and value and all(isinstance(part, int | float) for part in value):
         return str(max(range(len(value)), key=value.__getitem__))
     return answer
 
 
-def _floats(column: tuple[str, ...]) -> Floats:
+def _floats(column: Sequence[str]) -> Floats:
     found = np.array(column, dtype=np.float64)
-    if not np.isfinite(found).all():
-        raise ValueError("a value is no finite number")
+    if not (np.abs(found) < LARGEST).all():
+        raise ValueError("a value is no finite number, or none that can be")
     return found
 
 
@@ -114,10 +174,10 @@ def _text(columns: Columns, quality: Quality) -> Iterator[Problem]:
         yield "quality.primary", f"{quality.primary!r} is not the score"
 
 
-def _images(columns: Columns, quality: Quality) -> tuple[Floats, Iterator[Problem]]:
-    labels = np.array(columns["label"], dtype=np.int64)
-    right = np.array(columns["prediction"], dtype=np.int64) == labels
-    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
+def _images(columns: Columns, quality: Quality) -> tuple[Floats, Iterator[Problem], NDArray[np.int64]]:
+    labels, place, counts = _classes(tuple(columns["label"]))
+    given = _integers(columns["prediction"])
+    right = given == labels
     shares = {"top1": right.astype(np.float64), "mean_per_class": right * len(labels) / (len(counts) * counts[place])}
     values = shares.get(quality.primary, shares["top1"])
 
@@ -138,7 +198,7 @@ def _images(columns: Columns, quality: Quality) -> tuple[Floats, Iterator[Proble
                 yield "quality.nll", "answers are not the likeliest classes"
             yield from _rounded(quality.nll, -likelihoods, "quality.nll")
 
-    return values, problems()
+    return values, problems(), given
 
 
 def _rounded(value: float, column: Floats, where: str) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import recall_score
 
-from prt_bench.answers import Answers, read_answers
+from prt_bench.board.answers import Answers, read_answers
 from prt_bench.errors import RequestError
 from prt_bench.meters import quality
 from prt_bench.records import Record
@@ -78,7 +78,8 @@ def test_answers_of_images(read: Read, tmp_path: Path) -> None:
     assert found.file == tmp_path / "c1.predictions.csv"
     assert found.items == ["a", "b", "c", "d"]
     assert found.values.tolist() == [1, 1, 0, 1]
-    assert found.given == ["0", "0", "1", "2"]
+    assert found.given is not None
+    assert found.given.tolist() == [0, 0, 1, 2]
 
 
 def test_where_classes_weigh_the_same_an_item_of_a_small_one_adds_more(read: Read) -> None:
@@ -91,13 +92,21 @@ def test_answers_of_text_in_six_digits(read: Read) -> None:
     found = read(texts(), TEXTS, TEXT_HEAD)
     assert found.items == ["t/0", "t/1", "t/2"]
     assert found.values.tolist() == [1, 0, 0]
-    assert found.given == ['"yes"', '"no"', '"a\\nb"']
+    assert found.given is not None
+    assert len(set(found.given)) == 3
+    again = read(texts(), [[*TEXTS[0][:4], '"no"'], *TEXTS[1:]], TEXT_HEAD).given
+    assert again is not None
+    assert (again == found.given).tolist() == [False, True, True]
+    assert again[0] == again[1]
 
 
 def test_of_options_the_likeliest_one_was_given(read: Read) -> None:
     said = ("[-3.0, -1.5]", "[-0.1, -7]", "[0]")
     rows = [[*values, answer] for (*values, _), answer in zip(TEXTS, said, strict=True)]
-    assert read(texts(), rows, TEXT_HEAD).given == ["1", "0", "0"]
+    likeliest = [[*values, index] for (*values, _), index in zip(TEXTS, (1, 0, 0), strict=True)]
+    given = [read(texts(), each, TEXT_HEAD).given for each in (rows, likeliest)]
+    assert given[0] is not None
+    assert np.array_equal(*given)
 
 
 def test_of_a_metric_that_counts_parts_of_items_nothing_follows(read: Read) -> None:
@@ -108,6 +117,36 @@ def test_of_a_metric_that_counts_parts_of_items_nothing_follows(read: Read) -> N
 def test_what_a_record_does_not_say_is_not_asked_of_the_file(read: Read) -> None:
     bare = images(nll=None, per_class=None, metrics={"top1": metric(0.75, 4)})
     assert read(bare, [row[:3] for row in IMAGES], HEAD[:3]).values.tolist() == [1, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text.replace("a,0", '"a",0'),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.removesuffix("\n"),
+        lambda text: text.replace("id,label", '"id",label'),
+    ],
+    ids=["quoted", "two signs at an end", "no end", "quoted head"],
+)
+def test_however_a_table_is_written_it_is_read_the_same(
+    read: Read, tmp_path: Path, spoil: Callable[[str], str]
+) -> None:
+    plain, file = read(images(), IMAGES), tmp_path / "c1.predictions.csv"
+    text = file.read_text()
+    assert spoil(text) != text
+    file.write_bytes(spoil(text).encode())
+    found = read_answers(Record.model_validate(deepcopy(RECORD) | {"quality": images()}), tmp_path / "c1.json")
+    assert found.items == plain.items
+    assert found.values.tolist() == plain.values.tolist()
+    assert found.given is not None
+    assert np.array_equal(found.given, plain.given)
+
+
+def test_cells_of_one_line_do_not_make_up_for_those_of_another(read: Read, tmp_path: Path) -> None:
+    """As many cells in all as there must be."""
+    with pytest.raises(RequestError, match="not a predictions file"):
+        read(images(), [*IMAGES[:2], IMAGES[2][:3], [IMAGES[2][3], *IMAGES[3]]])
 
 
 def test_long_answers_are_read(read: Read) -> None:
@@ -239,7 +278,7 @@ def test_what_is_measured_of_any_logits_follows_and_no_answer_can_be_changed(
     ]
     answers = file_and_read(tmp_path, found, rows)
     assert answers.values.mean() == pytest.approx(metrics[primary].value)
-    assert answers.given == [str(guess) for guess in guesses]
+    assert np.array_equal(answers.given, guesses)
     macro = recall_score(labels, guesses, labels=np.unique(labels), average="macro", zero_division=0)
     assert metrics["mean_per_class"].value == pytest.approx(macro)
     changed = data.draw(st.integers(0, count - 1))

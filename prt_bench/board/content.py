@@ -1,0 +1,224 @@
+"""All that the pages are made of, read once and looked up by page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+from prt_bench.board.addresses import table_page
+from prt_bench.board.reading import Missing, Refused
+from prt_bench.board.releases import Release
+from prt_bench.board.summaries import Group
+from prt_bench.board.table import Row, Table
+from prt_bench.board.table_view import RowView, TableView, Value
+from prt_bench.cards import Cards, MethodFacts, ModelCard, TaskFacts
+from prt_bench.records import PairNames, Record
+from prt_bench.session_records import CostSession
+
+__all__ = ["Absent", "Content", "Line"]
+
+STANDING = {"above": "▲ above", "below": "▼ below", "same": "◇ same"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of one table, wherever rows of several tables stand together."""
+
+    view: TableView
+    shown: RowView
+
+    @property
+    def table(self) -> Table:
+        return self.view.table
+
+    @property
+    def row(self) -> Row:
+        return self.shown.row
+
+    @property
+    def page(self) -> str:
+        """Where the row stands whole."""
+        return f"{table_page(self.table.pair, self.table.task)}#{self.view.id}"
+
+    @property
+    def family(self) -> str:
+        """Of the target; empty where its records have no cards."""
+        card = self.table.models.get(self.table.pair.target)
+        return card.family if card else ""
+
+    @property
+    def standing(self) -> str:
+        """Beside the best floor, in words."""
+        if self.row.superseded:
+            return "superseded"
+        if self.row.is_best_floor:
+            return "the best floor"
+        return STANDING.get(self.row.verdicts.standing or "", "–")
+
+    def ratios(self, hardware: Sequence[str]) -> list[Value]:
+        """Times as ratios to the target alone, each under its own hardware."""
+        own = dict(zip(self.table.hardware, self.shown.ratios, strict=True))
+        return [own.get(name, Value("")) for name in hardware]
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A cell or a file that is in no verdict, and why."""
+
+    state: str
+    pair: str
+    task: str
+    method: str
+    seed: str
+    reason: str
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was read, and what the tables say."""
+
+    views: Sequence[TableView]
+    """By pair, task and track."""
+    records: Mapping[Path, Record]
+    copies: Mapping[Path, str]
+    """Record or session → where its copy lies in the site."""
+    sessions: Mapping[Path, CostSession]
+    refused: Sequence[Refused]
+    missing: Sequence[Missing]
+    releases: Sequence[Release]
+    groups: Sequence[Group]
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """Every row of every table, those of real models first."""
+        ordered = sorted(self.views, key=lambda view: view.table.embedded)
+        return [Line(view, shown) for view in ordered for shown in view.rows]
+
+    @cached_property
+    def hardware(self) -> list[str]:
+        """That some table was timed on."""
+        return sorted({name for view in self.views for name in view.table.hardware})
+
+    @cached_property
+    def pairs(self) -> list[PairNames]:
+        """Of tables, sessions and failures; those of real models first."""
+        tables = {str(view.table.pair): view.table for view in self.views}
+        found = {str(pair): pair for pair in self._all_pairs()}
+        return [found[name] for name in sorted(found, key=lambda name: (_embedded(tables.get(name)), name))]
+
+    def _all_pairs(self) -> Iterable[PairNames]:
+        yield from (record.cell.pair for record in self.records.values())
+        yield from (session.pair for session in self.sessions.values())
+
+    @cached_property
+    def by_page(self) -> dict[str, list[TableView]]:
+        """Page of a pair and a task → its tables."""
+        return {
+            page: list(views)
+            for page, views in groupby(self.views, key=lambda view: table_page(view.table.pair, view.table.task))
+        }
+
+    @cached_property
+    def methods(self) -> dict[str, MethodFacts | None]:
+        """Label → the newest card; None where no record has one."""
+        found: dict[str, MethodFacts | None] = {
+            method: None for session in self.sessions.values() for method in _methods_of(session)
+        }
+        found |= {record.cell.method: None for record in self.records.values()}
+        for cards in self._cards():
+            found |= {name: facts for name, facts in cards.methods.items() if name in found}
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def models(self) -> dict[str, ModelCard | None]:
+        """Alias → the newest card."""
+        found: dict[str, ModelCard | None] = {name: None for pair in self.pairs for name in (pair.source, pair.target)}
+        for cards in self._cards():
+            found |= cards.models
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def tasks(self) -> dict[str, TaskFacts | None]:
+        """Name → the newest facts."""
+        found: dict[str, TaskFacts | None] = {record.cell.task: None for record in self.records.values()}
+        for record in self._by_age:
+            if record.cards and record.cards.task:
+                found[record.cell.task] = record.cards.task
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def _by_age(self) -> list[Record]:
+        return sorted(self.records.values(), key=lambda record: record.provenance.finished)
+
+    def _cards(self) -> Iterable[Cards]:
+        sessions = sorted(self.sessions.values(), key=lambda session: session.finished)
+        yield from (session.cards for session in sessions if session.cards)
+        yield from (record.cards for record in self._by_age if record.cards)
+
+    @cached_property
+    def absent(self) -> list[Absent]:
+        """All that is in no verdict: refused, failed, skipped, partial, missing, superseded and not validly timed."""
+        refused = [Absent("refused", "", "", "", "", f"{found.path}: {found.reason}") for found in self.refused]
+        cells = [self._unheld(path, record) for path, record in sorted(self.records.items()) if _state(record)]
+        gaps = [
+            Absent(
+                "missing", gap.pair.replace(":", " → "), gap.task, gap.title, ", ".join(map(str, gap.seeds)), gap.reason
+            )
+            for gap in self.missing
+        ]
+        rows = [line for line in self.lines if line.row.superseded]
+        old = [_of_line("superseded", line, line.row.superseded) for line in rows]
+        timed = [
+            _of_line("invalid timing", line, "; ".join(line.row.latency.reasons) or "the record gives no reason")
+            for line in self.lines
+            if line.row.latency and not line.row.latency.valid and not line.row.superseded
+        ]
+        return [*refused, *cells, *gaps, *old, *timed]
+
+    @cached_property
+    def states(self) -> list[tuple[str, int]]:
+        """State → how many, in the order of the list."""
+        return list(Counter(line.state for line in self.absent).items())
+
+    def _unheld(self, path: Path, record: Record) -> Absent:
+        cell = record.cell
+        reason = "made with --limit: a part of the test"
+        if record.status != "ok":
+            error = record.error
+            reason = f"{error.type}: {error.message} ({error.where})" if error else "the record gives no reason"
+        title = cell.title or cell.method
+        state = _state(record)
+        return Absent(state, _arrow(cell.pair), cell.task, title, str(cell.seed), reason, self.copies[path])
+
+
+def _state(record: Record) -> str:
+    if record.status != "ok":
+        return record.status
+    return "partial" if record.partial else ""
+
+
+def _arrow(pair: PairNames) -> str:
+    return f"{pair.source} → {pair.target}"
+
+
+def _of_line(state: str, line: Line, reason: str) -> Absent:
+    return Absent(
+        state, _arrow(line.table.pair), line.table.task, line.row.title, _listed(line.row.seeds), reason, line.page
+    )
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def _embedded(table: Table | None) -> bool:
+    return table is not None and table.embedded
+
+
+def _methods_of(session: CostSession) -> list[str]:
+    return [entry.method for entry in session.compositions.values()]
