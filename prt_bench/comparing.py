@@ -306,7 +306,8 @@ def across_tasks(comparisons: Mapping[str, Comparison], adjusted: Mapping[str, f
     interval = None
     if n > 1:
         half = _quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
-        interval = mean - half, mean + half
+        # Few tasks leave room for more than there is between two scores.
+        interval = max(mean - half, -1.0), min(mean + half, 1.0)
     return Across(wins, n - wins - losses, losses, tuple(comparisons), mean, interval, _note(n))
 
 

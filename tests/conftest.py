@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from prt_bench.api import Artifact, Composition, Data, Method, Model, Places
+from prt_bench.board.pictures import Pictures
 from prt_bench.composing import compose
 from prt_bench.costs import CompositionMeter
 from prt_bench.data.examples import Examples
@@ -37,6 +38,15 @@ def _no_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("PRT_BENCH_STORE", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _drawn_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Charts and Vega's script are kept for all tests and workers: by content, so wherever they lie is the same."""
+    shared = tmp_path_factory.getbasetemp().parent / "pictures"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("prt_bench.board.site.Pictures", lambda folder: Pictures(shared))
         yield
 
 

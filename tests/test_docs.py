@@ -55,7 +55,11 @@ def test_a_command_of_the_documents_is_understood(
     monkeypatch.setattr(LocalExecutor, "call", never)
     code = invoke([*words, "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")])
     shown = capfd.readouterr()
-    if words[0] in {"results", "lifetime"}:
+    if words[0] == "board":
+        # In an empty folder: it is the request that is tried.
+        assert code == 2
+        assert re.search(r"holds no results yet|in use|neither a folder nor a release|no record holds", shown.err)
+    elif words[0] in {"results", "lifetime"}:
         assert "holds no results yet" in shown.err
     elif words[0] in {"cost", "check"}:
         assert (code, "only the request is tried" in shown.err) == (1, True)

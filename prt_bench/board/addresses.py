@@ -19,6 +19,8 @@ __all__ = [
 ]
 
 LONGEST_NAME = 60
+PLAIN = re.compile(r"(?!.*__)(?!.*-[0-9a-f]{8}$)[a-z0-9][a-z0-9._-]*")
+"""Two underscores stand between the names of a page, and eight signs of a digest after those that are not plain."""
 
 
 def plain_name(text: str) -> str:
@@ -26,9 +28,9 @@ def plain_name(text: str) -> str:
 
     Capitals are told apart too: some file systems hold them equal.
     """
-    if re.fullmatch(r"[a-z0-9][a-z0-9._-]*", text) and len(text) <= LONGEST_NAME:
+    if PLAIN.fullmatch(text) and len(text) <= LONGEST_NAME:
         return text
-    plain = re.sub(r"[^a-z0-9._-]+", "-", text.lower())[:LONGEST_NAME].strip(".-_")
+    plain = re.sub(r"[^a-z0-9._-]+|__+", "-", text.lower())[:LONGEST_NAME].strip(".-_")
     return f"{plain or 'x'}-{digest(text)[:8]}"
 
 

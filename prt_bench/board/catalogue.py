@@ -9,7 +9,7 @@ from typing import Any
 from prt_bench.board import addresses
 from prt_bench.board.content import Content, Line
 from prt_bench.board.numerals import number
-from prt_bench.board.pages import Page
+from prt_bench.board.pages import Page, in_parts
 from prt_bench.board.releases import bibtex
 from prt_bench.board.table_view import Footnotes, Value, timed
 from prt_bench.cards import MethodFacts, ModelCard, TaskFacts
@@ -47,20 +47,18 @@ def catalogue(content: Content) -> Page:
 def methods(content: Content) -> Iterator[Page]:
     """A card per method, and its results everywhere."""
     for label, card in content.methods.items():
-        lines = _of(content, label)
         facts = {
             "label": label,
             "title": _title(label, card, content),
             "facts": card,
             "about": _about_method(label, card, content),
-            "lines": lines,
             "sessions": [
                 session
                 for session in content.sessions.values()
                 if any(entry.method == label for entry in session.compositions.values())
             ],
         }
-        yield Page(addresses.method_page(label), "method.html.j2", facts)
+        yield from in_parts(addresses.method_page(label), "method.html.j2", _of(content, label), facts)
 
 
 def _of(content: Content, label: str) -> list[Line]:
@@ -100,9 +98,9 @@ def models(content: Content) -> Iterator[Page]:
             "card": card,
             "about": _about_model(alias, card, content),
             "pairs": [pair for pair in content.pairs if alias in (pair.source, pair.target)],
-            "lines": [line for line in content.lines if line.table.pair.target == alias],
         }
-        yield Page(addresses.model_page(alias), "model.html.j2", facts)
+        lines = [line for line in content.lines if line.table.pair.target == alias]
+        yield from in_parts(addresses.model_page(alias), "model.html.j2", lines, facts)
 
 
 def _about_model(alias: str, card: ModelCard | None, content: Content) -> Facts:
@@ -134,9 +132,9 @@ def tasks(content: Content) -> Iterator[Page]:
             "task": name,
             "facts": card,
             "about": _about_task(name, card, content),
-            "lines": [line for line in content.lines if line.table.task == name],
         }
-        yield Page(addresses.task_page(name), "task.html.j2", facts)
+        lines = [line for line in content.lines if line.table.task == name]
+        yield from in_parts(addresses.task_page(name), "task.html.j2", lines, facts)
 
 
 def _about_task(name: str, card: TaskFacts | None, content: Content) -> Facts:
@@ -195,7 +193,7 @@ def _about_session(session: CostSession) -> Facts:
     environment = session.environment
     noise = [f"batch {size}: {ratio:.3f}" for size, ratio in session.noise_floor.items()]
     found = [
-        ("Hardware", f"{environment.hardware}: {environment.processor}, {environment.threads} threads"),
+        ("Hardware", f"{environment.hardware}: {environment.processor}, threads {environment.threads}"),
         ("Query", f"{session.unit}, " + ", ".join(f"{name} {value}" for name, value in session.shape.items())),
         ("Target against itself", ", ".join(noise)),
         ("Number formats", ", ".join(session.dtypes)),
@@ -245,7 +243,8 @@ def _step(row: TrainingRow, notes: Footnotes) -> list[Value]:
 def releases(content: Content, version: str) -> Iterator[Page]:
     """A page per release: how to cite it, and what stands on it."""
     for release in content.releases:
-        inside = [path for path in content.records if path.is_relative_to(release.root)]
-        lines = [line for line in content.lines if {path for _, path in line.shown.records} & set(inside)]
-        facts: dict[str, Any] = {"release": release.facts, "cite": bibtex(release, version), "lines": lines}
-        yield Page(addresses.release_page(release.name), "release.html.j2", facts)
+        files = [release.root / name for name in release.facts.files]
+        frozen = {content.repeated.get(path, path) for path in files}
+        lines = [line for line in content.lines if frozen & {path for _, path in line.shown.records}]
+        facts: dict[str, Any] = {"release": release.facts, "cite": bibtex(release, version)}
+        yield from in_parts(addresses.release_page(release.name), "release.html.j2", lines, facts)

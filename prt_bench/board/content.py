@@ -6,15 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 
-from prt_bench.board.addresses import table_page
+from prt_bench.board.addresses import session_page, table_page
 from prt_bench.board.reading import Missing, Refused
 from prt_bench.board.releases import Release
 from prt_bench.board.summaries import Group
 from prt_bench.board.table import Row, Table
-from prt_bench.board.table_view import RowView, TableView, Value
+from prt_bench.board.table_view import NO_REASON, RowView, TableView, Value
 from prt_bench.cards import Cards, MethodFacts, ModelCard, TaskFacts
 from prt_bench.records import PairNames, Record
 from prt_bench.session_records import CostSession
@@ -30,6 +29,8 @@ class Line:
 
     view: TableView
     shown: RowView
+    several_versions: bool = False
+    """Whether there are tables of other versions of its task."""
 
     @property
     def table(self) -> Table:
@@ -53,11 +54,21 @@ class Line:
     @property
     def standing(self) -> str:
         """Beside the best floor, in words."""
-        if self.row.superseded:
-            return "superseded"
         if self.row.is_best_floor:
             return "the best floor"
         return STANDING.get(self.row.verdicts.standing or "", "–")
+
+    @property
+    def marks(self) -> list[str]:
+        """What a number of this table must not be read without."""
+        table = self.table
+        told = {
+            f"version {table.version}": self.several_versions,
+            "local variant, not comparable with the pinned set": "+local." in table.version,
+            f"after tuning on {table.tuned_on}": table.tuned_on,
+            "in-domain test": table.contamination,
+        }
+        return [mark for mark, holds in told.items() if holds]
 
     def ratios(self, hardware: Sequence[str]) -> list[Value]:
         """Times as ratios to the target alone, each under its own hardware."""
@@ -87,6 +98,8 @@ class Content:
     records: Mapping[Path, Record]
     copies: Mapping[Path, str]
     """Record or session → where its copy lies in the site."""
+    repeated: Mapping[Path, Path]
+    """A record that counts once with another one → that one."""
     sessions: Mapping[Path, CostSession]
     refused: Sequence[Refused]
     missing: Sequence[Missing]
@@ -96,8 +109,8 @@ class Content:
     @cached_property
     def lines(self) -> list[Line]:
         """Every row of every table, those of real models first."""
-        ordered = sorted(self.views, key=lambda view: view.table.embedded)
-        return [Line(view, shown) for view in ordered for shown in view.rows]
+        versions = Counter(task for task, _ in {(view.table.task, view.table.version) for view in self.views})
+        return [Line(view, shown, versions[view.table.task] > 1) for view in self.views for shown in view.rows]
 
     @cached_property
     def hardware(self) -> list[str]:
@@ -118,10 +131,10 @@ class Content:
     @cached_property
     def by_page(self) -> dict[str, list[TableView]]:
         """Page of a pair and a task → its tables."""
-        return {
-            page: list(views)
-            for page, views in groupby(self.views, key=lambda view: table_page(view.table.pair, view.table.task))
-        }
+        found: dict[str, list[TableView]] = {}
+        for view in self.views:
+            found.setdefault(table_page(view.table.pair, view.table.task), []).append(view)
+        return found
 
     @cached_property
     def methods(self) -> dict[str, MethodFacts | None]:
@@ -156,9 +169,9 @@ class Content:
         return sorted(self.records.values(), key=lambda record: record.provenance.finished)
 
     def _cards(self) -> Iterable[Cards]:
-        sessions = sorted(self.sessions.values(), key=lambda session: session.finished)
-        yield from (session.cards for session in sessions if session.cards)
-        yield from (record.cards for record in self._by_age if record.cards)
+        dated = [(session.finished, session.cards) for session in self.sessions.values()]
+        dated += [(record.provenance.finished, record.cards) for record in self._by_age]
+        yield from (cards for _, cards in sorted(dated, key=lambda one: one[0]) if cards)
 
     @cached_property
     def absent(self) -> list[Absent]:
@@ -171,14 +184,25 @@ class Content:
             )
             for gap in self.missing
         ]
-        rows = [line for line in self.lines if line.row.superseded]
-        old = [_of_line("superseded", line, line.row.superseded) for line in rows]
-        timed = [
-            _of_line("invalid timing", line, "; ".join(line.row.latency.reasons) or "the record gives no reason")
-            for line in self.lines
-            if line.row.latency and not line.row.latency.valid and not line.row.superseded
+        old = [
+            _of_line("superseded", Line(view, shown), f"{shown.row.superseded}; it had {shown.score.main} %")
+            for view in self.views
+            for shown in view.superseded
         ]
-        return [*refused, *cells, *gaps, *old, *timed]
+        timed = [
+            _of_line("invalid timing", line, "; ".join(line.row.latency.reasons) or NO_REASON)
+            for line in self.lines
+            if line.row.latency and not line.row.latency.valid
+        ]
+        sessions = [
+            Absent(
+                "invalid session", _arrow(session.pair), "", "", "", "; ".join(session.reasons) or NO_REASON,
+                session_page(session.id),
+            )
+            for session in self.sessions.values()
+            if not session.valid
+        ]  # fmt: skip
+        return [*refused, *cells, *gaps, *old, *timed, *sessions]
 
     @cached_property
     def states(self) -> list[tuple[str, int]]:
@@ -190,7 +214,7 @@ class Content:
         reason = "made with --limit: a part of the test"
         if record.status != "ok":
             error = record.error
-            reason = f"{error.type}: {error.message} ({error.where})" if error else "the record gives no reason"
+            reason = f"{error.type}: {error.message} ({error.where})" if error else NO_REASON
         title = cell.title or cell.method
         state = _state(record)
         return Absent(state, _arrow(cell.pair), cell.task, title, str(cell.seed), reason, self.copies[path])

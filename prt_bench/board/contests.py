@@ -110,7 +110,10 @@ def overall(found: Sequence[Contest]) -> dict[Group, Across]:
 
 
 def standings(tables: Sequence[Table]) -> dict[tuple[str, str], list[Overall]]:
-    """By pair and track: every method and reference over the tasks, against each task's best floor."""
+    """By pair and track: every method and reference over the tasks, against each task's best floor.
+
+    A task counts once, by the first of its tables where there are several: versions, data or recipes.
+    """
     found: dict[tuple[str, str], list[Overall]] = {}
     for group in dict.fromkeys((str(table.pair), table.track) for table in tables if not table.tuned_on):
         mine = [table for table in tables if (str(table.pair), table.track) == group and not table.tuned_on]

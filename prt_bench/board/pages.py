@@ -19,9 +19,9 @@ from prt_bench.board.table_view import RowView, TableView, Value
 from prt_bench.board.verdicts import GAINS
 from prt_bench.records import PairNames
 
-__all__ = ["Page", "absent_page", "front", "ledger", "pairs", "results", "table_pages"]
+__all__ = ["Page", "absent_pages", "front", "in_parts", "ledger", "pairs", "results", "table_pages"]
 
-MOST_LINES = 3000
+MOST_LINES = 1500
 """Of one page: more than that is slow to open."""
 GLANCE_ROLES = ("method", "reference")
 
@@ -38,7 +38,12 @@ def front(content: Content, figures: Figures) -> Page:
     """What to use, and a summary per suite."""
     sections = [_section(group, content, figures) for group in content.groups]
     measured = {str(view.table.pair) for view in content.views}
-    only_costs = {str(session.pair): session.pair for session in content.sessions.values()}
+    embedded = {alias for alias, card in content.models.items() if card and card.embedded}
+    only_costs = {
+        str(session.pair): session.pair
+        for session in content.sessions.values()
+        if not {session.pair.source, session.pair.target} & embedded
+    }
     facts = {
         "sections": sections,
         "real": any(not group.embedded for group in content.groups),
@@ -53,18 +58,18 @@ def _section(group: Group, content: Content, figures: Figures) -> dict[str, Any]
     by_pair: dict[str, list[TableView]] = {}
     for view in views:
         by_pair.setdefault(str(view.table.pair), []).append(view)
-    days = sorted(day for view in views for day in view.dates)
-    seeds = sorted({count for view in views for count in view.seeds})
-    tuned = [table for table in group.tables if not table.tuned_on]
+    summed = [view for view in views if not view.table.tuned_on] or views
+    days = sorted(day for view in summed for day in view.dates)
+    seeds = sorted({count for view in summed for count in view.seeds})
     return {
         "group": group,
-        "guide": guide(tuned),
+        "guide": guide(group.tables),
         "charts": figures.of(group),
         "lines": [(line, _mean(line), _cost(line), _among_best(line)) for line in group.lines],
         "note": max((line.across for line in group.lines), key=lambda across: len(across.tasks)).note
         if group.lines
         else "",
-        "count": len(tuned),
+        "count": sum(not table.tuned_on for table in group.tables),
         "n": " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))),
         "dates": (days[0], days[-1]),
         "pairs": [
@@ -90,12 +95,16 @@ def _among_best(line: Summary) -> int:
 
 def results(content: Content) -> Iterator[Page]:
     """Every row of every table, in parts that a browser opens at once."""
-    lines = content.lines
-    parts = [lines[start : start + MOST_LINES] for start in range(0, len(lines) or 1, MOST_LINES)]
-    for number, mine in enumerate(parts, start=1):
-        address = "results.html" if number == 1 else f"results-{number}.html"
-        facts = {"lines": mine, "part": number, "parts": len(parts)}
-        yield Page(address, "results.html.j2", facts)
+    yield from in_parts("results.html", "results.html.j2", content.lines, {})
+
+
+def in_parts(address: str, template: str, lines: Sequence[Any], facts: Mapping[str, Any]) -> Iterator[Page]:
+    """A page with many lines as several, of which each knows the others' addresses."""
+    starts = range(0, len(lines) or 1, MOST_LINES)
+    name = address.removesuffix(".html")
+    parts = [address, *(f"{name}-{number}.html" for number in range(2, len(starts) + 1))]
+    for part, start in zip(parts, starts, strict=True):
+        yield Page(part, template, {**facts, "lines": lines[start : start + MOST_LINES], "parts": parts})
 
 
 def table_pages(content: Content, figures: Figures) -> Iterator[Page]:
@@ -148,7 +157,7 @@ def _glance(views: Sequence[TableView]) -> list[tuple[str, str, list[RowView | N
     for place, view in enumerate(views):
         for shown in view.rows:
             row = shown.row
-            if row.role in GLANCE_ROLES and not row.superseded:
+            if row.role in GLANCE_ROLES:
                 key = (row.role, row.title, row.label, row.settings)
                 lines.setdefault(key, [None] * len(views))[place] = shown
                 notes[key] = notes.get(key) or row.note
@@ -186,6 +195,7 @@ def ledger(content: Content) -> Page:
     return Page("ledger.html", "ledger.html.j2", ledger_view([view.table for view in content.views]))
 
 
-def absent_page(content: Content) -> Page:
+def absent_pages(content: Content) -> Iterator[Page]:
     """All that is in no verdict, with its reason."""
-    return Page("absent.html", "absent.html.j2", {"lines": content.absent, "states": content.states})
+    facts = {"count": len(content.absent), "states": content.states}
+    yield from in_parts("absent.html", "absent.html.j2", content.absent, facts)

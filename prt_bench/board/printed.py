@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prt_bench.board.reported import Reported, Table, load_reported
 from prt_bench.board.table_view import TableView, is_headline
-from prt_bench.records import PairNames
+from prt_bench.records import LatencyRow, PairNames
 from prt_bench.session_records import CostSession
 
 __all__ = ["Printed", "printed_of"]
@@ -48,7 +48,7 @@ def _score(views: Sequence[TableView], task: str, method: str) -> str:
         f"{shown.score.main} % {shown.score.small[0]} (track {view.table.track})"
         for view in views
         for shown in view.rows
-        if view.table.task == task and shown.row.label == method and not shown.row.superseded
+        if view.table.task == task and shown.row.label == method
     ]
     return "; ".join(found) or NOT_HERE
 
@@ -72,10 +72,14 @@ def _what(table: Table) -> str:
 
 def _ratio(sessions: Sequence[CostSession], method: str) -> str:
     found = [
-        f"{row.ratio_to_target[1]:.2f} × on {session.environment.hardware}{'' if row.valid else ' (not valid)'}"
+        f"{row.ratio_to_target[1]:.2f} × at batch 1 on {session.environment.hardware}{_valid(row)}"
         for session in sessions
         for entry in session.compositions.values()
         for row in entry.latency
         if entry.method == method and is_headline(row) and row.ratio_to_target
     ]
     return "; ".join(found) or NOT_HERE
+
+
+def _valid(row: LatencyRow) -> str:
+    return "" if row.valid else " (not valid)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +58,8 @@ class Holdings:
     """Records that hold, failed and partial ones among them; with their answers, where they are in a table."""
     sessions: list[FiledSession]
     refused: list[Refused]
+    repeated: Mapping[Path, Path]
+    """A record that counts once with another one → that one."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def read_folder(out: Path, roots: Sequence[Path] | None = None) -> Holdings:
         if same is not entry and same.session != entry.session:
             folders.refuse(entry.path, f"another session of the same id is {folders.name(same.path)}")
     kept = sorted(known.values(), key=lambda entry: str(entry.path))
-    return Holdings(filed, kept, sorted(folders.refused, key=lambda entry: (entry.path, entry.reason)))
+    refused = sorted(folders.refused, key=lambda entry: (entry.path, entry.reason))
+    return Holdings(filed, kept, refused, folders.repeated)
 
 
 @contextmanager
@@ -109,6 +112,7 @@ class _Folders:
 
     def __init__(self, out: Path, roots: Sequence[Path]) -> None:
         self.refused: list[Refused] = []
+        self.repeated: dict[Path, Path] = {}
         self._out = out
         self._roots = roots
 
@@ -178,15 +182,25 @@ def _read(path: Path, reader: Callable[[Path], Schema]) -> Schema:
 
 
 def _without_copies(records: Sequence[Filed], folders: _Folders) -> list[Filed]:
-    """A record that is there twice counts once. Of the same cell there may be several records."""
+    """A record that is there twice counts once, and so does a cell that was done again with the very same answers."""
     kept: dict[str, list[Filed]] = defaultdict(list)
     for entry in records:
-        same = next((other for other in kept[entry.record.cell.id] if other.record == entry.record), None)
+        same = next((other for other in kept[entry.record.cell.id] if _repeats(entry, other)), None)
         if same is None:
             kept[entry.record.cell.id].append(entry)
         elif not _agree(entry.answers, same.answers):
             folders.refuse(entry.path, f"the same record as {folders.name(same.path)}, with other answers")
+        else:
+            folders.repeated[entry.path] = same.path
     return [entry for entries in kept.values() for entry in entries]
+
+
+def _repeats(one: Filed, other: Filed) -> bool:
+    if one.record == other.record:
+        return True
+    mine, theirs = one.record, other.record
+    alike = (mine.cell, mine.quality, mine.provenance.task) == (theirs.cell, theirs.quality, theirs.provenance.task)
+    return alike and one.answers is not None and _agree(one.answers, other.answers)
 
 
 def _agree(one: Answers | None, other: Answers | None) -> bool:

@@ -27,6 +27,7 @@ COLUMNS = (
     "gain_ensembling_high", "gain_tuned_source", "gain_tuned_source_low", "gain_tuned_source_high",
     "gain_beyond_ensemble", "gain_beyond_ensemble_low", "gain_beyond_ensemble_high", "gap_closed", "gap_closed_low",
     "gap_closed_high", "gap_closed_absent", "agreement", "agreement_low", "agreement_high", *BEYOND, "expected_best",
+    "finished", "hardware", "superseded",
 )  # fmt: skip
 SHOWN = (
     "source",
@@ -73,6 +74,7 @@ def flat_rows(tables: Iterable[Table]) -> list[dict[str, Any]]:
                 *_estimate(told.to_reference), *(end for name in GAINS for end in _estimate(gains.get(name, ""))),
                 gap[1], gap[0], gap[2], _reason(told.gap), *_estimate(told.agreement), *row.quality.values(),
                 " ".join(f"{best:.6g}" for best in row.curve),
+                row.finished, row.hardware, row.superseded,
             )  # fmt: skip
             rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows

@@ -22,13 +22,13 @@ from prt_bench.board.numerals import number
 from prt_bench.board.pages import Page
 from prt_bench.board.pictures import Pictures
 from prt_bench.board.reading import Refused, missing, read_folder
-from prt_bench.board.releases import bibtex, read_releases
+from prt_bench.board.releases import FOLDERS, RELEASES, bibtex, read_releases
 from prt_bench.board.rows import csv_text, flat_rows
 from prt_bench.board.summaries import summaries
 from prt_bench.board.table import Table, tables
 from prt_bench.board.table_view import TableView, table_view
 from prt_bench.errors import RequestError
-from prt_bench.files import write_atomically
+from prt_bench.files import digest, write_atomically
 from prt_bench.records import FLOP_CONVENTION, SCHEMA_VERSION
 from prt_bench.requests import Suite
 
@@ -41,8 +41,8 @@ POLICY = (
 MANIFEST, MADE_BY = "site.json", "prt-bench"
 FIRST_SITES = {"index.html", "results.csv", "results.json"}
 """What sites were made of before they had a list of their files."""
-LONGEST, LONGEST_ENTRY = 400, 5000
-"""Signs of a text, and of one that is there to be copied."""
+LONGEST, LONGEST_ENTRY, LONGEST_LINK = 400, 20_000, 250
+"""Signs of a text, of one that is there to be copied or lists many things, and of a copy's place."""
 SCRIPTS = ("tables.js", "charts.js", "ledger.js")
 STYLES = ("board.css", "tables.css", "charts.css", "ledger.css")
 MENU = (
@@ -63,6 +63,7 @@ def build_site(out: Path, site: Path, suites: Mapping[str, Suite], pictures: Pat
     Raises:
         RequestError: a release is not what its frozen list says, or `site` holds files of somebody else.
     """
+    _refuse_inside(site, out)
     before = _own_files(site)
     releases = read_releases(out)
     holdings = read_folder(out, [out, *(release.root for release in releases)])
@@ -73,6 +74,7 @@ def build_site(out: Path, site: Path, suites: Mapping[str, Suite], pictures: Pat
         views=list(_views(found, records)),
         records=records,
         copies={path: _copy(path.relative_to(out)) for path in (*records, *sessions)},
+        repeated=holdings.repeated,
         sessions=sessions,
         refused=holdings.refused,
         missing=missing(found),
@@ -115,7 +117,8 @@ def _views(found: Sequence[Table], records: Mapping[Path, Any]) -> Iterator[Tabl
 def _copy(path: Path) -> str:
     """Where the copy of a record lies: as in its own folder, under names that are safe in a link."""
     folders = [addresses.plain_name(part) for part in path.parent.parts]
-    return "/".join(["records", *folders, f"{addresses.plain_name(path.stem)}.json"])
+    copy = "/".join(["records", *folders, f"{addresses.plain_name(path.stem)}.json"])
+    return copy if len(copy) <= LONGEST_LINK else f"records/{digest(copy)}.json"
 
 
 def _all_pages(content: Content, figures: Figures) -> Iterator[Page]:
@@ -129,7 +132,7 @@ def _all_pages(content: Content, figures: Figures) -> Iterator[Page]:
     yield from catalogue.releases(content, prt_bench.__version__)
     yield catalogue.catalogue(content)
     yield pages.ledger(content)
-    yield pages.absent_page(content)
+    yield from pages.absent_pages(content)
     yield pages.front(content, figures)
 
 
@@ -144,7 +147,7 @@ def _printer(content: Content) -> Callable[[Page], str]:
         ),
         "newest": max((record.provenance.finished for record in content.records.values()), default=""),
         "counts": {
-            "ok": sum(record.status == "ok" and not record.partial for record in content.records.values()),
+            "ok": sum(len(line.shown.records) for line in content.lines),
             "absent": len(content.absent),
         },
         "citation": _citation(content),
@@ -196,6 +199,15 @@ def _safe(value: Any) -> Any:
 def _entry(text: str) -> Markup:
     """A text that is there to be copied, line by line."""
     return Markup("\n").join(cut(plain(line), LONGEST_ENTRY) for line in text.splitlines())
+
+
+def _refuse_inside(site: Path, out: Path) -> None:
+    """RequestError where pages would lie among what they are made of, and be read as that by the next build."""
+    for name in (*FOLDERS, RELEASES):
+        if site.resolve().is_relative_to((out / name).resolve()):
+            raise RequestError(
+                f"--site {site}: lies in {out / name}, which the pages are made of; name a folder beside it"
+            )
 
 
 def _own_files(site: Path) -> list[str]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prt_bench.board.table import Row, Table
+from prt_bench.board.table import Row, Table, numbered
 from prt_bench.board.table_view import target_flops
 from prt_bench.comparing import Across, Comparison, across_tasks
 from prt_bench.requests import Suite
@@ -70,7 +70,7 @@ def summaries(tables: Sequence[Table], suites: Mapping[str, Suite]) -> list[Grou
 def _by_kind(name: str, title: str, tables: Sequence[Table], wanted: set[tuple[str, str]]) -> list[Group]:
     """By track and kind of tasks: few methods do images and text, and no mean is over different tables."""
     there = {str(table.pair) for table in tables} | {table.task for table in tables}
-    absent = sorted({name for pair_and_task in wanted for name in pair_and_task} - there) if tables else []
+    absent = sorted({name for pair_and_task in wanted for name in pair_and_task} - there)
     kinds = sorted({_kind(table) for table in tables})
     return [
         Group(
@@ -94,13 +94,13 @@ def _kind(table: Table) -> str:
 
 def _lines(tables: Sequence[Table]) -> list[Summary]:
     rows: dict[tuple[str, str, str, str], dict[str, tuple[Table, Row]]] = {}
-    for table in tables:
+    names = numbered([f"{table.pair} {table.task}" for table in tables])
+    for name, table in zip(names, tables, strict=True):
         for row in table.rows:
             if row.role != "floor" and not row.superseded:
                 key = (row.label, row.title, row.role, row.settings)
-                rows.setdefault(key, {}).setdefault(_name(table), (table, row))
+                rows.setdefault(key, {}).setdefault(name, (table, row))
     alike = Counter(label for label, *_ in rows)
-    names = [_name(table) for table in tables]
     lines = [
         _line((*key[:-1], key[-1] if alike[key[0]] > 1 else ""), by_table, names) for key, by_table in rows.items()
     ]
@@ -127,10 +127,6 @@ def _line(
     rows = {name: by_table[name][1] for name in told}
     missing = tuple(dict.fromkeys(name for name in names if name not in told))
     return Summary(label, title, role, settings, across, rows, missing, cost)
-
-
-def _name(table: Table) -> str:
-    return f"{table.pair} {table.task}"
 
 
 def _ratio(table: Table, row: Row) -> float | None:

@@ -20,7 +20,7 @@ from prt_bench.errors import RequestError
 from prt_bench.files import digest
 from prt_bench.records import USUAL_CHOICE, Cost, CostTerm, LatencyRow, PairNames, PerQuery, Record, read_record
 
-__all__ = ["BEYOND", "ROLE_ORDER", "Filed", "Row", "Table", "find_records", "refuse_empty", "tables"]
+__all__ = ["BEYOND", "ROLE_ORDER", "Filed", "Row", "Table", "find_records", "numbered", "refuse_empty", "tables"]
 
 ROLE_ORDER = {"floor": 0, "method": 1, "reference": 2}
 BEYOND = ("mean_per_class", "nll", "nll_calibrated", "ece")
@@ -91,6 +91,8 @@ class Row:
     per_upgrade: CostTerm
     finished: str
     """When the newest of its records was."""
+    hardware: str = field(default="", kw_only=True)
+    """Of that record: what its time was taken on."""
     curve: tuple[float, ...] = ()
     """Expected best of 1, 2, … trials, on the data that they were chosen by; mean over seeds. Empty: nothing chosen."""
     is_best_floor: bool = False
@@ -287,6 +289,7 @@ def _row(entries: Sequence[Filed], measured: Measured, told: Verdicts, is_best_f
         once=_paid(entries, "once"),
         per_upgrade=_paid(entries, "per_upgrade"),
         finished=newest.provenance.finished,
+        hardware=newest.environment.hardware,
         curve=_curve(entries),
         is_best_floor=is_best_floor,
         paths=[entry.path for entry in entries],
@@ -342,6 +345,16 @@ def _over(values: Sequence[float | None]) -> float | None:
     """The mean, where all are known."""
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if len(known) == len(values) else None
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Names, with a number where several are alike, so that nothing stands for another thing."""
+    alike, met = Counter(names), Counter[str]()
+    told = []
+    for name in names:
+        met[name] += 1
+        told.append(name if alike[name] == 1 else f"{name} ({met[name]} of {alike[name]})")
+    return told
 
 
 def _tell_apart(rows: Sequence[Row]) -> None:

@@ -66,7 +66,7 @@ def accuracy_latency_chart(
 
 
 def _shown(table: Table) -> list[Row]:
-    return [row for row in table.rows if not getattr(row, "superseded", "")]
+    return [row for row in table.rows if not row.superseded]
 
 
 def _names(table: Table) -> list[tuple[Row, str]]:

@@ -125,8 +125,10 @@ class TableView:
     first: Record
     id: str
     rows: list[RowView]
+    """Those that count."""
+    superseded: list[RowView]
     groups: list[tuple[str, list[RowView]]]
-    """By role; superseded rows are a group of their own."""
+    """Rows by role."""
     axis: Axis
     notes: Footnotes
     more_notes: Footnotes
@@ -163,23 +165,21 @@ def table_view(table: Table, identity: str, records: Mapping[Path, Record]) -> T
     ends = [0.0, *(100 * end for row in table.rows if row.difference for end in row.difference.interval)]
     room = 0.05 * (max(ends) - min(ends)) or 1.0
     page = _Page(table, Axis(min(ends) - room, max(ends) + room), notes, more, _harmed(table))
-    rows = [page.row(row, [(path, records[path]) for path in row.paths]) for row in table.rows]
-    days = sorted(records[path].provenance.finished[:10] for row in table.rows for path in row.paths)
+    shown = [page.row(row, [(path, records[path]) for path in row.paths]) for row in table.rows]
+    rows = [view for view in shown if not view.row.superseded]
+    days = sorted(records[path].provenance.finished[:10] for view in rows for path in view.row.paths)
     return TableView(
         table=table,
         first=records[table.rows[0].paths[0]],
         id=identity,
         rows=rows,
-        groups=[(key, list(group)) for key, group in groupby(rows, key=_group)],
+        superseded=[view for view in shown if view.row.superseded],
+        groups=[(role, list(group)) for role, group in groupby(rows, key=lambda view: view.row.role)],
         axis=page.axis,
         notes=notes,
         more_notes=more,
         dates=(days[0], days[-1]),
     )
-
-
-def _group(view: RowView) -> str:
-    return "superseded" if view.row.superseded else view.row.role
 
 
 def _harmed(table: Table) -> set[int]:
@@ -299,8 +299,8 @@ def _ratio(found: _Timed | str) -> Value:
     if isinstance(found, str) or found.latency.ratio_to_target is None:
         return Value("–")
     low, middle, high = found.latency.ratio_to_target
-    invalid = () if found.latency.valid else ("not valid",)
-    return Value(f"{middle:.2f} ×", (f"[{low:.2f}, {high:.2f}]", *invalid), sort=middle)
+    invalid = "" if found.latency.valid else ", not valid"
+    return Value(f"{middle:.2f} ×", (f"[{low:.2f}, {high:.2f}]{invalid}",), sort=middle)
 
 
 def _compared(found: Comparison | str, notes: Footnotes) -> Value:

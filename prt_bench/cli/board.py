@@ -13,13 +13,12 @@ from prt_bench.board.differences import differences
 from prt_bench.board.reading import read_folder
 from prt_bench.board.releases import LIST, RELEASES, find_release, freeze, read_release
 from prt_bench.board.serving import open_server
-from prt_bench.board.site import build_site
 from prt_bench.board.table import Table, refuse_empty, tables
 from prt_bench.cli.difference_tables import difference_rows, print_differences
+from prt_bench.cli.pages import build_pages
 from prt_bench.cli.settings import Settings
 from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.registry import Registry
-from prt_bench.requests import suites
 
 __all__ = ["app"]
 
@@ -46,9 +45,7 @@ def build(context: typer.Context, site: SiteFolder = None) -> int:
 def _build(settings: Settings, site: Path) -> int:
     if not (settings.out / RELEASES).is_dir():
         refuse_empty(settings.out)
-    refused = build_site(settings.out, site, suites(Registry(settings.plugins)).suites, settings.store / "pictures")
-    for found in refused:
-        typer.echo(f"refused: {settings.out / found.path}: {found.reason}", err=True)
+    refused = build_pages(settings.out, site, Registry(settings.plugins), settings.store)
     typer.echo(str(site / "index.html"))
     return 1 if refused else 0
 

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from prt_bench.board.site import build_site
 from prt_bench.board.table import Filed, tables
 from prt_bench.cli import selection
 from prt_bench.cli.fetch import fetch_needs
 from prt_bench.cli.outlook import print_outlook
+from prt_bench.cli.pages import build_pages
 from prt_bench.cli.progress import Show
 from prt_bench.cli.settings import Settings
 from prt_bench.cli.tables import print_tables
@@ -23,7 +23,7 @@ from prt_bench.needs import Need, needs
 from prt_bench.plan import Plan, make_plan
 from prt_bench.records import read_record
 from prt_bench.registry import Registry
-from prt_bench.requests import RunRequest, choice, suites
+from prt_bench.requests import RunRequest, choice
 from prt_bench.runner import Outcome, RunOptions, run_plan
 
 __all__ = ["run"]
@@ -121,9 +121,7 @@ def _close(plan: Plan, outcome: Outcome, did_nothing: bool, stderr: Console) -> 
     filed = [Filed(read_record(planned.path), planned.path) for planned in plan.cells if planned.path.is_file()]
     print_tables(tables(filed), Console())
     out = plan.request.out
-    refused = build_site(out, out / "site", suites(plan.registry).suites, plan.request.store / "pictures")
-    for found in refused:
-        stderr.print(f"refused: {out / found.path}: {found.reason}", markup=False, highlight=False, soft_wrap=True)
+    build_pages(out, out / "site", plan.registry, plan.request.store)
     if did_nothing:
         stderr.print(f"nothing to do: all {len(plan.cells)} cells hold already", highlight=False)
     if any(entry.record.partial for entry in filed):

@@ -45,6 +45,7 @@ def record_of(
     quality: dict[str, float] | None = None,
     finished: str = "2026-01-02T03:04:05+00:00",
     hardware: str = "abacus-1-thread",
+    contamination: str = "",
 ) -> dict[str, Any]:
     share = right / N
     name = f"{method}-{seed}"
@@ -90,7 +91,10 @@ def record_of(
         },
         "provenance": {
             "models": {alias: {**model, "embedded": embedded} for alias in pair},
-            "task": {"version": version, "data_sha256": data, "split_sha256": "s", "template_sha256": "t"},
+            "task": {
+                "version": version, "data_sha256": data, "split_sha256": "s", "template_sha256": "t",
+                "contamination": contamination,
+            },
             "method_source_sha256": "m", "git": None,
             "packages": {"prt-bench": "0.1.0", "torch": "2.15.0"}, "request": "prt-bench run",
             "started": finished, "finished": finished,

@@ -40,3 +40,8 @@ def test_methods_of_one_title_keep_a_line_each(file: File, build: Build) -> None
     overview = Reader(build("pairs/old__new.html").split("</table>")[0])
     assert "+10.0" in overview.row("Best method mine")
     assert "−40.0" in overview.row("Best method theirs")
+
+
+def test_costs_are_claimed_only_where_there_are_some(file: File, build: Build) -> None:
+    file("eft", 0, error="diverged")
+    assert "its costs were" not in build("pairs/old__new.html")

@@ -106,7 +106,7 @@ def test_what_holds_is_read_with_its_answers(out: Path) -> None:
 
 
 def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
-    assert read_folder(tmp_path / "none") == Holdings([], [], [])
+    assert read_folder(tmp_path / "none") == Holdings([], [], [], {})
 
 
 def test_items_and_nothing_else_are_shared(out: Path) -> None:
@@ -329,10 +329,13 @@ def test_the_same_record_with_other_answers_is_refused(out: Path) -> None:
     assert len(held.filed) == 16
 
 
-def test_the_same_cell_measured_again_counts_beside_the_first(out: Path) -> None:
+def test_the_same_cell_done_again_counts_once_or_supersedes_what_was_other(out: Path) -> None:
     (path, *_) = sorted((out / "results").rglob("*.json"))
     record = json.loads(path.read_text())
     record["provenance"] |= NEWEST
+    path.with_name("again.json").write_text(json.dumps(record))
+    assert len(read_folder(out).filed) == 16
+    record["quality"]["temperature"] = 1.5
     path.with_name("again.json").write_text(json.dumps(record))
     held = read_folder(out)
     assert (len(held.filed), held.refused) == (17, [])
@@ -469,7 +472,7 @@ def settle(out: Path, before: list[dict[str, Any]], name: str) -> None:
     assert all(line.isprintable() and line for line in lines.values())
     others = [entry for entry in held.filed if entry.path.stem != BAD]
     assert len(others) == 16
-    assert shown(Holdings(others, [], [])) == before
+    assert shown(Holdings(others, [], [], {})) == before
     rows = shown(held)
     json.dumps(rows, ensure_ascii=False).encode()
     if lines:

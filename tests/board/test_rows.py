@@ -87,6 +87,7 @@ def test_a_row_has_every_column_with_its_value() -> None:
         "gap_closed": 0.6, "gap_closed_low": 0.5, "gap_closed_high": 0.7, "gap_closed_absent": None,
         "agreement": 0.9, "agreement_low": 0.9 - 0.05, "agreement_high": 0.9 + 0.05,
         "mean_per_class": 0.7, "nll": 0.4, "nll_calibrated": 0.3, "ece": 0.02, "expected_best": "0.5 0.75",
+        "finished": "", "hardware": "", "superseded": "",
     }  # fmt: skip
 
 

@@ -10,9 +10,15 @@ from typing import Any
 
 import pytest
 
+from prt_bench.board.releases import freeze
 from prt_bench.board.rows import COLUMNS
+from prt_bench.board.site import build_site
 from prt_bench.errors import RequestError
 from tests.board.filing import Build, File, Reader, floors, whole
+
+
+def text_of(page: str) -> str:
+    return " ".join(Reader(page).text.split())
 
 
 def everything(site: Path) -> dict[str, str]:
@@ -146,7 +152,7 @@ def test_what_cannot_be_read_is_named_and_takes_nothing_down(file: File, build: 
     folder.mkdir()
     (folder / "x.json").write_text("{", encoding="utf-8")
     (folder / "newer.json").write_text('{"schema_version": 99}', encoding="utf-8")
-    assert build().replace(">1 not<", ">0 not<").replace(">2 not<", ">0 not<") == whole_page
+    assert build().replace(">2 that are not", ">0 that are not") == whole_page
     text = Reader(build("absent.html")).text
     assert "results/broken/x.json: not a readable JSON file" in text
     assert "results/broken/newer.json: schema version 99 is newer than this prt-bench reads" in text
@@ -163,7 +169,7 @@ def test_failed_partial_and_missing_cells_are_named(file: File, build: Build) ->
     assert seen.row("partial") == "partial old → new digits eft 0 made with --limit: a part of the test"
     assert seen.row("missing") == "missing old → new letters Mine 0 not run here, though on digits"
     assert seen.row("invalid timing") == "invalid timing old → new digits Mine 0 the warm-up did not settle"
-    assert "4 not" in Reader(build()).text
+    assert "4 that are not, or not validly timed" in text_of(build())
 
 
 def test_real_models_come_first_and_embedded_ones_say_so(file: File, build: Build) -> None:
@@ -197,3 +203,82 @@ def test_twins_hold_the_same_rows(file: File, build: Build, tmp_path: Path) -> N
 
 def test_no_records_make_a_page_too(build: Build) -> None:
     assert "There are no whole records yet" in build("index.html")
+
+
+def test_tables_of_one_page_stay_together_whatever_else_there_is(file: File, build: Build) -> None:
+    floors(file)
+    floors(file, pair=("old", "aaa"))
+    floors(file, version="2", embedded=False)
+    assert text_of(build("pairs/old__new__digits.html")).count("best floor: ") == 2
+
+
+@pytest.mark.parametrize("folder", ["results", "costs/x", "releases", "releases/site"])
+def test_pages_do_not_lie_among_what_they_are_made_of(file: File, tmp_path: Path, folder: str) -> None:
+    floors(file)
+    with pytest.raises(RequestError, match="which the pages are made of"):
+        build_site(tmp_path / "board", tmp_path / "board" / folder, {}, tmp_path / "pictures")
+
+
+def test_notes_of_a_release_are_shown_whole(file: File, build: Build, tmp_path: Path) -> None:
+    floors(file)
+    freeze(tmp_path / "board", "first", notes="word " * 200 + "the end.")
+    assert "the end." in build("releases/first.html")
+
+
+def test_the_same_answers_on_another_task_are_another_record(file: File, build: Build, tmp_path: Path) -> None:
+    floors(file)
+    floors(file, task="letters")
+    floors(file, version="1+local.0a1b2c3d")
+    build()
+    assert len(json.loads((tmp_path / "site" / "results.json").read_text(encoding="utf-8"))) == 6
+
+
+def test_the_seeds_of_a_summary_are_those_of_what_it_sums_up(file: File, build: Build) -> None:
+    floors(file)
+    file("eft", 320)
+    for seed in range(3):
+        floors(file, task="after", tuned_on="digits", seed=seed, finished="2027-01-02T03:04:05+00:00")
+    assert "(1 seed, 2026-01-02)" in text_of(build("index.html"))
+
+
+def test_one_best_row_is_called_the_same_everywhere(file: File, build: Build) -> None:
+    floors(file)
+    file("eft", 320)
+    assert "≈ best" not in "".join(Reader(build("results.html")).rows)
+
+
+def test_a_time_that_is_not_valid_is_marked_wherever_it_stands(file: File, build: Build) -> None:
+    floors(file)
+    file("eft", 320, valid=False)
+    (row,) = [row for row in Reader(build("results.html")).rows if "eft" in row]
+    assert "[1.40, 1.60], not valid" in row
+
+
+def test_a_forged_list_of_files_removes_nothing_outside(file: File, build: Build, tmp_path: Path) -> None:
+    floors(file)
+    build()
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    forged = {"made_by": "prt-bench", "files": ["../mine.txt", str(tmp_path / "mine.txt"), "gone.html"]}
+    (tmp_path / "site" / "site.json").write_text(json.dumps(forged), encoding="utf-8")
+    build()
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_what_a_number_must_not_be_read_without_stands_beside_it(file: File, build: Build) -> None:
+    floors(file, version="1+local.0a1b2c3d", contamination="seen before")
+    floors(file, task="other", tuned_on="digits")
+    rows = Reader(build("results.html")).rows
+    assert sum("local variant, not comparable" in row and "in-domain test" in row for row in rows) == 2
+    assert sum("after tuning on digits" in row for row in rows) == 2
+    assert "In-domain test. seen before" in text_of(build())
+
+
+def test_long_lists_come_in_parts(file: File, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prt_bench.board.pages.MOST_LINES", 2)
+    floors(file)
+    file("eft", 320)
+    first, second = build("results.html"), build("results-2.html")
+    assert "Part 1 of 2" in text_of(first)
+    assert 'href="results-2.html"' in first
+    seen = [" ".join(row.split()) for page in (first, second) for row in Reader(page).rows if "old → new" in row]
+    assert len(seen) == len(set(seen)) == 3

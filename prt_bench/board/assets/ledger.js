@@ -457,14 +457,17 @@
     if (!runs.length) return null;
     const [svg, inside] = panel(width, room, x, y, powers(1, most), powers(few, lots), "upgrades", counted, counted);
     const names = draw("g");
+    const here = [x(state.upgrades), y(state.queries)];
+    // A name that the cross would strike through stands above it.
+    const aside = ([middle, down], name) =>
+      Math.abs(middle - here[0]) < 3.8 * name.length + 12 && Math.abs(down - here[1]) < 14 && here[1] > 30 ? here[1] - 14 : down + 4;
     for (const { line, spots } of runs) {
       const path = [...spots.map((spot) => `${spot.x.toFixed(1)} ${spot.top.toFixed(1)}`),
         ...spots.toReversed().map((spot) => `${spot.x.toFixed(1)} ${spot.bottom.toFixed(1)}`)].join("L");
       inside.append(draw("path", { class: `region ${line.tone}`, d: `M${path}Z` }, draw("title", {}, line.name)));
       const spot = roomiest(spots, line.name);
-      if (spot) names.append(draw("text", { class: `name ${line.tone}`, "text-anchor": "middle", x: spot[0], y: spot[1] + 4 }, line.name));
+      if (spot) names.append(draw("text", { class: `name ${line.tone}`, "text-anchor": "middle", x: spot[0], y: aside(spot, line.name) }, line.name));
     }
-    const here = [x(state.upgrades), y(state.queries)];
     inside.append(names, draw("path", { class: "cross", d: `M${here[0] - 7} ${here[1]}h14M${here[0]} ${here[1] - 7}v14` }));
     const point = (event) => {
       const box = svg.getBoundingClientRect();

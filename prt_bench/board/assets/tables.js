@@ -23,6 +23,8 @@
 
   const fold = (text) => clean(text).toLowerCase().replaceAll("\u2212", "-");
 
+  const counted = (rows) => `${rows} row${rows === 1 ? "" : "s"}`;
+
   const brief = (text) => (text.length > 60 ? `${text.slice(0, 60)}…` : text);
 
   // A drawing is told beside it in words, and the number of a footnote would read as one more digit.
@@ -315,7 +317,7 @@
       this.layOutColumns();
       const { column, direction } = this.sort;
       const all = this.rows.length;
-      const count = this.matching === all ? `${all} rows` : `${this.matching} of ${all} rows`;
+      const count = this.matching === all ? counted(all) : `${this.matching} of ${counted(all)}`;
       this.count = column ? `${count}, by ${column.main}, ${DIRECTIONS[direction]}` : count;
       this.say(note);
     }
@@ -474,7 +476,7 @@
 
     copyTable(format) {
       const seen = this.seen();
-      return this.copy(FORMATS[format](seen), `Copied ${seen.rows.length} rows as ${format}.`);
+      return this.copy(FORMATS[format](seen), `Copied ${counted(seen.rows.length)} as ${format}.`);
     }
 
     copyLink() {
