@@ -14,7 +14,7 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from prt_bench.board.site import POLICY
+from prt_bench.board.templating import POLICY
 from prt_bench.errors import RequestError
 
 __all__ = ["HEADERS", "SiteServer", "open_server"]

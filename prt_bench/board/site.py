@@ -5,20 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 import prt_bench
 from prt_bench.board import addresses, catalogue, pages
 from prt_bench.board.content import Content
-from prt_bench.board.drawing import cut, plain
 from prt_bench.board.figures import Figures
-from prt_bench.board.numerals import number
 from prt_bench.board.pages import Page
 from prt_bench.board.pictures import Pictures
 from prt_bench.board.reading import Refused, missing, read_folder
@@ -27,32 +21,20 @@ from prt_bench.board.rows import csv_text, flat_rows
 from prt_bench.board.summaries import summaries
 from prt_bench.board.table import Table, tables
 from prt_bench.board.table_view import TableView, table_view
+from prt_bench.board.templating import templates
 from prt_bench.errors import RequestError
 from prt_bench.files import digest, write_atomically
-from prt_bench.records import FLOP_CONVENTION, SCHEMA_VERSION
 from prt_bench.requests import Suite
 
-__all__ = ["POLICY", "build_site"]
+__all__ = ["build_site"]
 
-POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data: blob:; base-uri 'none'; "
-    "form-action 'none'"
-)
 MANIFEST, MADE_BY = "site.json", "prt-bench"
 FIRST_SITES = {"index.html", "results.csv", "results.json"}
 """What sites were made of before they had a list of their files."""
-LONGEST, LONGEST_ENTRY, LONGEST_LINK = 400, 20_000, 250
-"""Signs of a text, of one that is there to be copied or lists many things, and of a copy's place."""
+LONGEST_LINK = 250
+"""Signs of a copy's place."""
 SCRIPTS = ("tables.js", "charts.js", "ledger.js")
 STYLES = ("board.css", "tables.css", "charts.css", "ledger.css")
-MENU = (
-    ("Board", "index.html"),
-    ("All results", "results.html"),
-    ("Ledger", "ledger.html"),
-    ("Costs", "costs.html"),
-    ("Methods, models, tasks", "catalogue.html"),
-    ("Not in the tables", "absent.html"),
-)
 
 
 def build_site(out: Path, site: Path, suites: Mapping[str, Suite], pictures: Path) -> list[Refused]:
@@ -101,8 +83,8 @@ def build_site(out: Path, site: Path, suites: Mapping[str, Suite], pictures: Pat
     return list(holdings.refused)
 
 
-def _order(table: Table) -> tuple[bool, str, str, str, str, str]:
-    return table.embedded, str(table.pair), table.task, table.track, table.version, table.recipe
+def _order(table: Table) -> tuple[bool, str, str, bool, str, str]:
+    return table.embedded, str(table.pair), table.task, table.track != "paper", table.version, table.recipe
 
 
 def _views(found: Sequence[Table], records: Mapping[Path, Any]) -> Iterator[TableView]:
@@ -155,28 +137,9 @@ def _printer(content: Content) -> Callable[[Page], str]:
 
     def print_page(page: Page) -> str:
         root = "../" * page.address.count("/")
-        return _templates().get_template(page.template).render(said, **page.context, root=root, here=page.address)
+        return templates().get_template(page.template).render(said, **page.context, root=root, here=page.address)
 
     return print_page
-
-
-@cache
-def _templates() -> Environment:
-    # Not select_autoescape: it goes by the file's name and is off for *.html.j2.
-    environment = Environment(
-        loader=PackageLoader("prt_bench.board"), autoescape=True, undefined=StrictUndefined, finalize=_safe,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"number": number, "entry": _entry}
-    environment.globals |= {name: getattr(addresses, name) for name in addresses.__all__ if name.endswith("_page")}
-    environment.globals |= {
-        "policy": POLICY,
-        "version": prt_bench.__version__,
-        "menu": MENU,
-        "flop_convention": FLOP_CONVENTION,
-        "schema_version": SCHEMA_VERSION,
-    }
-    return environment
 
 
 def _citation(content: Content) -> str:
@@ -189,16 +152,6 @@ def _citation(content: Content) -> str:
         f"@misc{{prtbench,\n  title = {{prt-bench: portable fine-tuning, measured side by side}},\n"
         f"  note = {{version {prt_bench.__version__}, records up to {newest[:10] or 'none'}}},\n  year = {{{year}}}\n}}"
     )
-
-
-def _safe(value: Any) -> Any:
-    """What a template prints: no control or bidirectional characters, no endless text. It is escaped after this."""
-    return cut(plain(value), LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _entry(text: str) -> Markup:
-    """A text that is there to be copied, line by line."""
-    return Markup("\n").join(cut(plain(line), LONGEST_ENTRY) for line in text.splitlines())
 
 
 def _refuse_inside(site: Path, out: Path) -> None:

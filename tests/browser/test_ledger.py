@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from prt_bench.board import addresses
 from prt_bench.board.guide import guide
 from prt_bench.board.ledger_view import in_flops, ledger_view
 from prt_bench.board.numerals import number
 from prt_bench.board.table import Table
+from prt_bench.board.templating import templates
 from prt_bench.cards import MethodFacts
 from prt_bench.lifetime import cheapest, counted
 from tests.board.by_hand import measured, paid, query, table
@@ -29,15 +28,6 @@ PHONE = {"viewport": {"width": 360, "height": 740}}
 # What a table says, without the heading over its columns.
 SAID = """table => Array.from(table.querySelectorAll('tr')).slice(1).map(row =>
   Array.from(row.cells).map(cell => cell.textContent))"""
-
-
-def templates() -> Environment:
-    made = Environment(
-        loader=PackageLoader("prt_bench.board"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    made.globals |= {name: getattr(addresses, name) for name in addresses.__all__} | {"root": ""}
-    return made
 
 
 def facts(port: tuple[str, ...], weights: tuple[Any, ...]) -> MethodFacts:
@@ -69,9 +59,9 @@ def board(task: str = "digits", timed: bool = True, ported: int = 178, **more: A
 
 def ledger_page(folder: Path, boards: Sequence[Table]) -> Path:
     made = templates()
-    module = made.get_template("macros.html.j2").make_module()
+    module = made.get_template("macros.html.j2").make_module({"root": ""})
     page = made.get_template("ledger.html.j2")
-    context = page.new_context({"m": module, **ledger_view(boards)})
+    context = page.new_context({"m": module, "root": "", **ledger_view(boards)})
     return example.write(folder, "".join(page.blocks["content"](context)), ("ledger.js",))
 
 
@@ -80,7 +70,7 @@ def guide_page(folder: Path, groups: Sequence[Sequence[Table]]) -> Path:
         f'{{% from "guide.html.j2" import guide %}}<h2>{at}</h2><h3>?</h3>{{{{ guide(made[{at}], "guide-{at}") }}}}'
         for at in range(len(groups))
     )
-    body = templates().from_string(text).render(made=[guide(group) for group in groups])
+    body = templates().from_string(text).render(root="", made=[guide(group) for group in groups])
     return example.write(folder, body, ("ledger.js",))
 
 
