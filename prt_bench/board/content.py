@@ -204,6 +204,16 @@ class Content:
         ]  # fmt: skip
         return [*refused, *cells, *gaps, *old, *timed, *sessions]
 
+    def absent_of(self, pair: PairNames) -> int:
+        """How many of them are of one pair."""
+        name = _arrow(pair)
+        return sum(line.pair == name for line in self.absent)
+
+    @property
+    def newest(self) -> str:
+        """When the newest record was finished; empty without any."""
+        return max((record.provenance.finished for record in self.records.values()), default="")
+
     @cached_property
     def states(self) -> list[tuple[str, int]]:
         """State → how many, in the order of the list."""

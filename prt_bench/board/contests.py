@@ -11,7 +11,7 @@ from prt_bench.board.verdicts import Standing, paired, standing_of
 from prt_bench.comparing import Across, Comparison, across_tasks, compare, holm
 from prt_bench.errors import RequestError, did_you_mean
 
-__all__ = ["Contest", "Group", "Overall", "contests", "overall", "standings"]
+__all__ = ["Contest", "Group", "Overall", "against_floor", "contests", "overall", "standings"]
 
 Group = tuple[str, str, str]
 """Pair, track and where parameters were chosen: what is summed up over tasks."""
@@ -132,12 +132,13 @@ def standings(tables: Sequence[Table]) -> dict[tuple[str, str], list[Overall]]:
                 tuple(task for task in tasks if task not in across.tasks),
             )
             for (title, settings), by_task in rows.items()
-            if (across := _against_floor(by_task)) is not None
+            if (across := against_floor(by_task)) is not None
         ]
     return found
 
 
-def _against_floor(by_task: Mapping[str, Row]) -> Across | None:
+def against_floor(by_task: Mapping[str, Row]) -> Across | None:
+    """One method over tasks, against the best floor of each; None where there is no difference on any."""
     told = {
         task: (row.verdicts.to_floor, row.verdicts.p_floor)
         for task, row in by_task.items()

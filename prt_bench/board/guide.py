@@ -13,7 +13,7 @@ import numpy as np
 from prt_bench.board.drawing import cut, plain
 from prt_bench.board.numerals import points
 from prt_bench.board.table import ROLE_ORDER, Row, Table
-from prt_bench.board.table_view import target_flops
+from prt_bench.board.table_view import cost_ratio
 from prt_bench.board.verdicts import unbeaten
 from prt_bench.comparing import FEW_TASKS
 from prt_bench.lifetime import TIE, counted
@@ -233,23 +233,16 @@ def _names(keys: Sequence[Key], rows: Sequence[Mapping[Key, Row]]) -> dict[Key, 
 def _way(key: Key, name: str, tables: Sequence[Table], rows: Sequence[Mapping[Key, Row]]) -> Way:
     there = [(table, mine[key]) for table, mine in zip(tables, rows, strict=True) if key in mine]
     told = [(table, row) for table, row in there if row.difference or row.is_best_floor]
-    ratios = [_ratio(table, row) for table, row in told]
-    logs = [math.log(ratio) for ratio in ratios if ratio]
     return Way(
         name=name,
         label=key[0],
         role=key[2],
-        ratio=math.exp(math.fsum(logs) / len(logs)) if logs and len(logs) == len(ratios) else None,
+        ratio=cost_ratio(told),
         mean=float(np.mean([row.difference.value if row.difference else 0.0 for _, row in told])) if told else None,
         compared=len(told),
         unlabelled=any("unlabelled" in row.facts.needs.get("port", ()) for _, row in there if row.facts),
         entries=tuple(_entry(mine[key]) if key in mine else None for mine in rows),
     )
-
-
-def _ratio(table: Table, row: Row) -> float | None:
-    total, target = row.per_query.flops.total, target_flops(table)
-    return total / target if total and target else None
 
 
 def _entry(row: Row) -> Entry:

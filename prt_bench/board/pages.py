@@ -17,6 +17,7 @@ from prt_bench.board.printed import printed_of
 from prt_bench.board.summaries import Group, Summary
 from prt_bench.board.table_view import RowView, TableView, Value
 from prt_bench.board.verdicts import GAINS
+from prt_bench.comparing import Across
 from prt_bench.records import PairNames
 
 __all__ = ["Page", "absent_pages", "front", "in_parts", "ledger", "pairs", "results", "table_pages"]
@@ -65,7 +66,7 @@ def _section(group: Group, content: Content, figures: Figures) -> dict[str, Any]
         "group": group,
         "guide": guide(group.tables),
         "charts": figures.of(group),
-        "lines": [(line, _mean(line), _cost(line), _among_best(line)) for line in group.lines],
+        "lines": [(line, _mean(line.across), _cost(line), _among_best(line)) for line in group.lines],
         "note": max((line.across for line in group.lines), key=lambda across: len(across.tasks)).note
         if group.lines
         else "",
@@ -79,8 +80,7 @@ def _section(group: Group, content: Content, figures: Figures) -> dict[str, Any]
     }
 
 
-def _mean(line: Summary) -> Value:
-    across = line.across
+def _mean(across: Across) -> Value:
     ends = () if across.interval is None else (f"[{', '.join(map(points, across.interval))}]",)
     return Value(points(across.mean), ends, sort=across.mean)
 
@@ -131,7 +131,6 @@ def pairs(content: Content) -> Iterator[Page]:
     """A page per pair: all tasks at a glance, its sessions, what papers printed, and what is missing."""
     for pair in content.pairs:
         views = [view for view in content.views if view.table.pair == pair]
-        name = f"{pair.source} → {pair.target}"
         facts = {
             "pair": pair,
             "embedded": bool(views) and views[0].table.embedded,
@@ -141,7 +140,7 @@ def pairs(content: Content) -> Iterator[Page]:
             "lines": [line for line in content.lines if line.table.pair == pair],
             "sessions": _sessions(content, pair),
             "reported": printed_of(pair, views, content.sessions.values()),
-            "absent": sum(line.pair == name for line in content.absent),
+            "absent": content.absent_of(pair),
         }
         yield Page(addresses.pair_page(pair), "pair.html.j2", facts)
 
@@ -173,15 +172,7 @@ def _over_tasks(views: Sequence[TableView]) -> list[tuple[str, str, list[dict[st
             track,
             max((line.found for line in lines), key=lambda found: len(found.tasks)).note,
             [
-                {
-                    "title": line.title,
-                    "found": line.found,
-                    "missing": line.missing,
-                    "mean": Value(
-                        points(line.found.mean),
-                        () if line.found.interval is None else (f"[{', '.join(map(points, line.found.interval))}]",),
-                    ),
-                }
+                {"title": line.title, "found": line.found, "missing": line.missing, "mean": _mean(line.found)}
                 for line in lines
             ],
         )

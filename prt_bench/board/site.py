@@ -63,13 +63,14 @@ def build_site(out: Path, site: Path, suites: Mapping[str, Suite], pictures: Pat
         releases=releases,
         groups=summaries(found, suites),
     )
-    figures = Figures(content.groups, content.views, Pictures(pictures))
+    drawn = Pictures(pictures)
+    figures = Figures(content.groups, content.views, drawn)
     writer = _Writer(site, before)
     assets = resources.files("prt_bench.board") / "assets"
     for name in SCRIPTS:
         writer.write(f"assets/{name}", (assets / name).read_bytes())
     writer.write("assets/board.css", b"".join((assets / name).read_bytes() for name in STYLES))
-    writer.write("assets/vega.js", Pictures(pictures).vega().encode())
+    writer.write("assets/vega.js", drawn.vega().encode())
     rows = flat_rows(found)
     writer.write("results.csv", csv_text(rows).encode())
     writer.write("results.json", (json.dumps(rows, indent=1) + "\n").encode())
@@ -127,7 +128,7 @@ def _printer(content: Content) -> Callable[[Page], str]:
             {record.environment.hardware for record in content.records.values()}
             | {session.environment.hardware for session in content.sessions.values()}
         ),
-        "newest": max((record.provenance.finished for record in content.records.values()), default=""),
+        "newest": content.newest,
         "counts": {
             "ok": sum(len(line.shown.records) for line in content.lines),
             "absent": len(content.absent),
@@ -146,7 +147,7 @@ def _citation(content: Content) -> str:
     """The newest release's entry; of a board without any, what can be said of it."""
     if content.releases:
         return bibtex(max(content.releases, key=lambda release: release.facts.date), prt_bench.__version__)
-    newest = max((record.provenance.finished for record in content.records.values()), default="")
+    newest = content.newest
     year = newest[:4] or "n.d."
     return (
         f"@misc{{prtbench,\n  title = {{prt-bench: portable fine-tuning, measured side by side}},\n"

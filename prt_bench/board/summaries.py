@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from prt_bench.board.contests import against_floor
 from prt_bench.board.table import Row, Table, numbered
-from prt_bench.board.table_view import target_flops
-from prt_bench.comparing import Across, Comparison, across_tasks
+from prt_bench.board.table_view import cost_ratio
+from prt_bench.comparing import Across
 from prt_bench.requests import Suite
 
 __all__ = ["Group", "Summary", "summaries"]
@@ -111,24 +111,10 @@ def _line(
     key: tuple[str, str, str, str], by_table: Mapping[str, tuple[Table, Row]], names: Sequence[str]
 ) -> Summary | None:
     label, title, role, settings = key
-    told = {
-        name: (found, row.verdicts.p_floor)
-        for name, (_, row) in by_table.items()
-        if isinstance(found := row.verdicts.to_floor, Comparison) and row.verdicts.p_floor is not None
-    }
-    if not told:
+    across = against_floor({name: row for name, (_, row) in by_table.items()})
+    if across is None:
         return None
-    across = across_tasks(
-        {name: found for name, (found, _) in told.items()}, {name: p for name, (_, p) in told.items()}
-    )
-    ratios = [_ratio(*by_table[name]) for name in told]
-    known = [ratio for ratio in ratios if ratio]
-    cost = math.exp(math.fsum(map(math.log, known)) / len(known)) if len(known) == len(ratios) else None
-    rows = {name: by_table[name][1] for name in told}
+    told = {name: by_table[name] for name in across.tasks}
+    rows = {name: row for name, (_, row) in told.items()}
     missing = tuple(dict.fromkeys(name for name in names if name not in told))
-    return Summary(label, title, role, settings, across, rows, missing, cost)
-
-
-def _ratio(table: Table, row: Row) -> float | None:
-    total, target = row.per_query.flops.total, target_flops(table)
-    return total / target if total and target else None
+    return Summary(label, title, role, settings, across, rows, missing, cost_ratio(list(told.values())))

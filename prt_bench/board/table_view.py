@@ -22,6 +22,7 @@ __all__ = [
     "RowView",
     "TableView",
     "Value",
+    "cost_ratio",
     "is_headline",
     "table_view",
     "target_flops",
@@ -352,6 +353,14 @@ def target_flops(table: Table) -> int | None:
     """
     floors = [row.per_query.flops for row in table.rows if row.role == "floor"]
     return min((floor.total for floor in floors if floor.total and set(floor.by_member) == {"target"}), default=None)
+
+
+def cost_ratio(there: Sequence[tuple[Table, Row]]) -> float | None:
+    """FLOPs per query of a method, of those of the target alone: geometric mean over tables; None where one is not
+    known."""
+    amounts = [(row.per_query.flops.total, target_flops(table)) for table, row in there]
+    logs = [math.log(total / target) for total, target in amounts if total and target]
+    return math.exp(math.fsum(logs) / len(logs)) if logs and len(logs) == len(amounts) else None
 
 
 def is_headline(latency: LatencyRow) -> bool:
