@@ -204,11 +204,11 @@ def _repeats(one: Filed, other: Filed) -> bool:
 
 
 def _agree(one: Answers | None, other: Answers | None) -> bool:
-    if one is None or other is None or one.given is None or other.given is None:
-        return (one is None) == (other is None)
-    return (
-        one.items == other.items and np.array_equal(one.values, other.values) and np.array_equal(one.given, other.given)
-    )
+    if one is None or other is None:
+        return one is other
+    if one.items != other.items or not np.array_equal(one.values, other.values):
+        return False
+    return one.given is None or other.given is None or np.array_equal(one.given, other.given)
 
 
 def _without_odd(records: Sequence[Filed], folders: _Folders) -> list[Filed]:

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prt_bench.board.reading import Holdings, Missing, missing, read_folder
+from prt_bench.board.answers import Answers
+from prt_bench.board.reading import Holdings, Missing, _agree, missing, read_folder
 from prt_bench.board.rows import flat_rows
 from prt_bench.board.table import Table, tables
 from tests.board.by_hand import measured, table
@@ -562,3 +563,9 @@ def test_what_is_superseded_neither_has_nor_lacks() -> None:
     made = table({"new": measured(1), "old": measured(1, 2, 3)}, old={"superseded": "newer"})
     assert missing([made]) == []
     assert missing([made, table({"new": measured(1)}, task="letters")]) == []
+
+
+def test_answers_whose_words_were_not_kept_agree_by_their_scores_alone() -> None:
+    one, other = (Answers(Path("x.csv"), ["a", "b"], np.array(values), None) for values in ([1.0, 0.0], [0.0, 1.0]))
+    assert _agree(one, one)
+    assert not _agree(one, other)
