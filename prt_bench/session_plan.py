@@ -19,8 +19,8 @@ class SessionPlan:
     """In all, from the first pass on; what comes before, and the end of what was begun in time, are on top."""
     whole: bool = False
     """With peak memory and training, not latency alone."""
-    again: str = ""
-    """Tells a session apart from others of the very same things, which are not measured twice."""
+    anew: bool = False
+    """Also where there is a session of the very same things on this machine."""
 
     @property
     def timing_seconds(self) -> float:

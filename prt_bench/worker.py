@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,7 @@ from prt_bench.store import Store
 from prt_bench.training_session import measure_trainings
 from prt_bench.work import Work
 
-__all__ = ["Worker", "session_path"]
-
-
-def session_path(out: Path, hardware: str, session_id: str) -> Path:
-    """Where a session is, or would be."""
-    return out / "costs" / hardware / f"{session_id}.json"
+__all__ = ["Worker"]
 
 
 class Worker:
@@ -70,13 +66,13 @@ class Worker:
     ) -> tuple[str, CostSession]:
         """Time the compositions of cells of one pair and task; returns the session, and the path it belongs at.
 
-        A session of the very same things on this machine is not measured twice, unless `again` tells it apart.
+        Unless the plan wants it anew, the newest session of the very same things on this machine stands.
         """
         cells = [self._cells[path] for path in paths]
         first, networks, workload = cells[0], self._worker.networks, self._worker.evaluator(cells[0])
         target = Composition({"target": first.target}, WeightedSum(target=1.0))
         environment = describe(str(networks.device))
-        session_id = digest(
+        things = digest(
             [
                 first.source.identity,
                 first.target.identity,
@@ -86,12 +82,15 @@ class Worker:
                 networks.weights,
                 environment.hardware,
                 packages(),
-                plan.again,
+                plan.whole,
             ]
         )[:16]
-        path = session_path(self._request.out, environment.hardware, session_id)
-        if path.is_file():
-            return str(path), read_session(path)
+        folder = self._request.out / "costs" / environment.hardware
+        measured = [] if plan.anew else sorted(folder.glob(f"{things}*.json"), key=lambda path: path.stem)
+        if measured:
+            return str(measured[-1]), read_session(measured[-1])
+        # The same things measured twice are two sessions, also on a board that meets those of others.
+        session_id = f"{things}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         store = Store(Path(scratch))
         session = measure_session(
             session_id,
@@ -107,7 +106,9 @@ class Worker:
         )
         on_paper = [cards(cell) for cell in cells]
         methods = {name: facts for one in on_paper for name, facts in one.methods.items()}
-        return str(path), session.model_copy(update={"cards": Cards(methods=methods, models=on_paper[0].models)})
+        return str(folder / f"{session_id}.json"), session.model_copy(
+            update={"cards": Cards(methods=methods, models=on_paper[0].models)}
+        )
 
     def peak(self, path: str, batch_size: int, scratch: str) -> tuple[int | None, int, str]:
         """Peak memory of a cell's composition while it answers, memory before it was loaded, and why there is none.

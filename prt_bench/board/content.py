@@ -81,12 +81,13 @@ class Absent:
     """A cell or a file that is in no verdict, and why."""
 
     state: str
-    pair: str
-    task: str
-    method: str
-    seed: str
     reason: str
     link: str = ""
+    pair: str = ""
+    task: str = ""
+    track: str = ""
+    method: str = ""
+    seed: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,14 +177,15 @@ class Content:
     @cached_property
     def absent(self) -> list[Absent]:
         """All that is in no verdict: refused, failed, skipped, partial, missing, superseded and not validly timed."""
-        refused = [Absent("refused", "", "", "", "", f"{found.path}: {found.reason}") for found in self.refused]
+        refused = [Absent("refused", f"{found.path}: {found.reason}") for found in self.refused]
         cells = [self._unheld(path, record) for path, record in sorted(self.records.items()) if _state(record)]
         gaps = [
             Absent(
-                "missing", gap.pair.replace(":", " → "), gap.task, gap.title, ", ".join(map(str, gap.seeds)), gap.reason
+                "missing", gap.reason, pair=gap.pair.replace(":", " → "), task=gap.task, track=gap.track,
+                method=gap.title, seed=_listed(gap.seeds),
             )
             for gap in self.missing
-        ]
+        ]  # fmt: skip
         old = [
             _of_line("superseded", Line(view, shown), f"{shown.row.superseded}; it had {shown.score.main} %")
             for view in self.views
@@ -196,12 +198,14 @@ class Content:
         ]
         sessions = [
             Absent(
-                "invalid session", _arrow(session.pair), "", "", "", "; ".join(session.reasons) or NO_REASON,
+                "invalid session",
+                "; ".join(session.reasons) or NO_REASON,
                 session_page(session.id),
+                pair=_arrow(session.pair),
             )
             for session in self.sessions.values()
             if not session.valid
-        ]  # fmt: skip
+        ]
         return [*refused, *cells, *gaps, *old, *timed, *sessions]
 
     def absent_of(self, pair: PairNames) -> int:
@@ -221,13 +225,10 @@ class Content:
 
     def _unheld(self, path: Path, record: Record) -> Absent:
         cell = record.cell
-        reason = "made with --limit: a part of the test"
-        if record.status != "ok":
-            error = record.error
-            reason = f"{error.type}: {error.message} ({error.where})" if error else NO_REASON
-        title = cell.title or cell.method
-        state = _state(record)
-        return Absent(state, _arrow(cell.pair), cell.task, title, str(cell.seed), reason, self.copies[path])
+        return Absent(
+            _state(record), _reason(record), self.copies[path], pair=_arrow(cell.pair), task=cell.task,
+            track=cell.track, method=cell.title or cell.method, seed=str(cell.seed),
+        )  # fmt: skip
 
 
 def _state(record: Record) -> str:
@@ -236,14 +237,26 @@ def _state(record: Record) -> str:
     return "partial" if record.partial else ""
 
 
+def _reason(record: Record) -> str:
+    if record.status == "ok":
+        return "made with --limit: a part of the test"
+    error = record.error
+    if error is None:
+        return NO_REASON
+    # What failed points to the place; what was left out on purpose says why in its own words.
+    return error.message if record.status == "skipped" else f"{error.type}: {error.message} ({error.where})"
+
+
 def _arrow(pair: PairNames) -> str:
     return f"{pair.source} → {pair.target}"
 
 
 def _of_line(state: str, line: Line, reason: str) -> Absent:
+    table, row = line.table, line.row
     return Absent(
-        state, _arrow(line.table.pair), line.table.task, line.row.title, _listed(line.row.seeds), reason, line.page
-    )
+        state, reason, line.page, pair=_arrow(table.pair), task=table.task, track=table.track, method=row.title,
+        seed=_listed(row.seeds),
+    )  # fmt: skip
 
 
 def _listed(seeds: Sequence[int]) -> str:

@@ -182,7 +182,7 @@ def _read(path: Path, reader: Callable[[Path], Schema]) -> Schema:
 
 
 def _without_copies(records: Sequence[Filed], folders: _Folders) -> list[Filed]:
-    """A record that is there twice counts once, and so does a cell that was done again with the very same answers."""
+    """A record that is there twice counts once, and so does a cell that was done again to the very same end."""
     kept: dict[str, list[Filed]] = defaultdict(list)
     for entry in records:
         same = next((other for other in kept[entry.record.cell.id] if _repeats(entry, other)), None)
@@ -199,6 +199,8 @@ def _repeats(one: Filed, other: Filed) -> bool:
     if one.record == other.record:
         return True
     mine, theirs = one.record, other.record
+    if mine.error and theirs.error:
+        return (mine.cell, mine.status, mine.error) == (theirs.cell, theirs.status, theirs.error)
     alike = (mine.cell, mine.quality, mine.provenance.task) == (theirs.cell, theirs.quality, theirs.provenance.task)
     return alike and one.answers is not None and _agree(one.answers, other.answers)
 

@@ -15,7 +15,6 @@ from prt_bench.cli.cost_tables import print_reported, print_session, reported_mo
 from prt_bench.cli.progress import Show
 from prt_bench.cli.selection import request_of
 from prt_bench.cli.settings import Settings
-from prt_bench.environment import now
 from prt_bench.errors import CellError, RequestError
 from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
 from prt_bench.models import parse_pair
@@ -79,7 +78,7 @@ def cost(
                 executor,
                 lambda: LocalExecutor(partial(open_worker, request)),
                 plan.cells,
-                SessionPlan(batch_sizes, max_seconds, whole=True, again=now()),
+                SessionPlan(batch_sizes, max_seconds, whole=True, anew=True),
                 settings.store,
                 show,
             )

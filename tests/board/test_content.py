@@ -50,7 +50,7 @@ def test_each_state_of_what_is_in_no_verdict_is_told_with_its_reason(file: File,
     ]  # fmt: skip
     assert sum(count for _, count in found.states) == len(found.absent) == len(told)
     assert told["failed", "prt", "3"].reason == "CellError: diverged (fit)"
-    assert told["skipped", "lora", "0"].reason == "CellError: no weights (fit)"
+    assert told["skipped", "lora", "0"].reason == "no weights"
     assert told["partial", "part", "0"].reason == "made with --limit: a part of the test"
     assert told["superseded", "EFT", "0"].reason.startswith("there is a newer record of the same cell")
     assert told["invalid timing", "EFT", "0"].reason == "the warm-up did not settle"
@@ -58,7 +58,7 @@ def test_each_state_of_what_is_in_no_verdict_is_told_with_its_reason(file: File,
     assert told["refused", "", ""].reason.startswith("results/x.json: ")
     for line in found.absent:
         if line.state not in ("refused", "missing"):
-            assert line.pair == "old → new"
+            assert (line.pair, line.track) == ("old → new", "paper")
             assert (tmp_path / "site" / line.link.partition("#")[0]).is_file(), "it leads to its record or row"
 
 

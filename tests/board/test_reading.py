@@ -20,6 +20,7 @@ from prt_bench.board.reading import Holdings, Missing, _agree, missing, read_fol
 from prt_bench.board.rows import flat_rows
 from prt_bench.board.table import Table, tables
 from tests.board.by_hand import measured, table
+from tests.board.filing import File
 from tests.board.many import METHODS, record_of, write_many, write_one
 
 ITEMS = 12
@@ -341,6 +342,20 @@ def test_the_same_cell_done_again_counts_once_or_supersedes_what_was_other(out: 
     held = read_folder(out)
     assert (len(held.filed), held.refused) == (17, [])
     assert [bool(row.superseded) for made in tables(held.filed) for row in made.rows].count(True) == 1
+
+
+def test_a_cell_that_failed_again_counts_once_where_it_failed_of_the_same(file: File, tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    path = file("prt", 0, error="diverged")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["provenance"] |= NEWEST
+    again = path.with_name("again.json")
+    again.write_text(json.dumps(record), encoding="utf-8")
+    held = read_folder(board)
+    assert (len(held.filed), set(held.repeated.values()) | set(held.repeated)) == (1, {path, again})
+    record["error"]["message"] = "out of memory"
+    again.write_text(json.dumps(record), encoding="utf-8")
+    assert len(read_folder(board).filed) == 2
 
 
 def test_a_root_elsewhere_is_named_by_its_folder(out: Path, tmp_path: Path) -> None:

@@ -165,10 +165,10 @@ def test_failed_partial_and_missing_cells_are_named(file: File, build: Build) ->
     file("eft", 320, limit=16)
     file("mine", 320, title="Mine", valid=False)
     seen = Reader(build("absent.html"))
-    assert seen.row("failed") == "failed old → new digits prt 3 CellError: the loss is not a number (fit)"
-    assert seen.row("partial") == "partial old → new digits eft 0 made with --limit: a part of the test"
-    assert seen.row("missing") == "missing old → new letters Mine 0 not run here, though on digits"
-    assert seen.row("invalid timing") == "invalid timing old → new digits Mine 0 the warm-up did not settle"
+    assert seen.row("failed") == "failed old → new digits paper prt 3 CellError: the loss is not a number (fit)"
+    assert seen.row("partial") == "partial old → new digits paper eft 0 made with --limit: a part of the test"
+    assert seen.row("missing") == "missing old → new letters paper Mine 0 not run here, though on digits"
+    assert seen.row("invalid timing") == "invalid timing old → new digits paper Mine 0 the warm-up did not settle"
     assert "4 that are not, or not validly timed" in text_of(build())
 
 

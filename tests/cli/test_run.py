@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,6 +173,30 @@ def test_a_run_leaves_records_a_session_and_a_page_and_then_has_nothing_to_do(
     assert "nothing to do" in capfd.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in paths} == before
     assert time.monotonic() - started < 30
+
+
+def test_a_folder_times_the_same_things_once_and_stands_beside_a_release_that_timed_them_too(
+    run: Runner, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, words = tmp_path / "board", ("--pair", PAIR, "--method", "zero-shot")
+    assert run(*words) == 0
+    assert invoke(["board", "freeze", "first", "--out", str(out)]) == 0
+    (released,) = (out / "costs").rglob("*.json")
+    for folder in ("results", "costs"):
+        shutil.rmtree(out / folder)
+
+    assert run(*words) == 0
+    (own,) = (out / "costs").rglob("*.json")
+    assert own.stem != released.stem, "two measurements"
+    assert "refused" not in capfd.readouterr().err
+    assert {page.stem for page in (out / "site" / "sessions").glob("*.html")} == {own.stem, released.stem}
+
+    shutil.rmtree(out / "results")
+    assert run(*words) == 0
+    assert [*(out / "costs").rglob("*.json")] == [own]
+    cost = records(out)["zero-shot"].cost
+    assert cost is not None
+    assert {row.session for row in cost.per_query.latency or ()} == {own.stem}
 
 
 def test_failing_and_dying_cells_are_named_and_the_others_go_on(
