@@ -6,6 +6,7 @@ import copy
 import gc
 import logging
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -112,8 +113,10 @@ class Networks:
         network.module.eval().requires_grad_(False)
         self._networks[model.key] = network
         while len(self._networks) > KEPT_NETWORKS:
-            self._networks.popitem(last=False)
-            gc.collect()
+            dropped = weakref.ref(self._networks.popitem(last=False)[1].module)
+            # Networks with hooks hold themselves in circles; to look for these takes long, and most have none.
+            if dropped() is not None:
+                gc.collect()
         return network
 
     def loaded(self, model: Model) -> Network | None:
@@ -123,7 +126,6 @@ class Networks:
     def forget(self) -> None:
         """Drop all networks, to make room."""
         self._networks.clear()
-        # Networks with hooks hold themselves in circles.
         gc.collect()
 
     def text(self, model: Model) -> TextNetwork:

@@ -43,7 +43,7 @@ Done = subprocess.CompletedProcess[str]
 def fetch(hub: HubStandIn, home: Path, *words: str, impatient: bool = False) -> Done:
     """`prt-bench fetch` from the local hub."""
     mode = "impatient" if impatient else "patient"
-    return _call([FETCH, mode, "fetch", *words], hub.environment(home), home)
+    return _call([FETCH, mode, "fetch", *words], hub.environment(home))
 
 
 def run(
@@ -58,15 +58,13 @@ def run(
     more = {"HF_HUB_OFFLINE": "1", "REHEARSAL_RECIPE": json.dumps(dict(recipe))}
     more |= {"REHEARSAL_REDUCED": "1"} if reduced else {}
     more |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
-    return _call([COMMAND, "run", "--offline", "--plugin", str(PLUGIN), *words], hub.environment(home) | more, home)
+    return _call([COMMAND, "run", "--offline", "--plugin", str(PLUGIN), *words], hub.environment(home) | more)
 
 
-def _call(words: list[str], environment: Mapping[str, str], home: Path) -> Done:
-    # Modules compiled once for all: where Python is told to keep none, loading open_clip takes twice as long.
-    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(home / "compiled")}
+def _call(words: list[str], environment: Mapping[str, str]) -> Done:
     return subprocess.run(
         [sys.executable, "-c", *words],
-        env={**os.environ, "COLUMNS": "240", **compiled, **environment},
+        env={**os.environ, "COLUMNS": "240", **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -9,5 +9,5 @@ import pytest
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home for the hub's library and for compiled modules, in the processes that the rehearsals start."""
+    """A home for the hub's library in the processes that the rehearsals start."""
     return tmp_path_factory.mktemp("home")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import html
-import importlib.util
 import json
 import re
 import shutil
@@ -87,16 +86,6 @@ SENTENCES = {
 }
 """An instruction whose scorer reads NLTK's sentence data, and one that detects languages."""
 MMLU_ROWS = 1
-
-
-class CompiledHub(HubStandIn):
-    """Processes that ask it take modules that are compiled already, where they are: compiling them takes longest."""
-
-    def environment(self, home: Path) -> dict[str, str]:
-        told = super().environment(home)
-        if Path(importlib.util.cache_from_source(str(torch.__file__))).is_file():
-            told |= {"PYTHONPYCACHEPREFIX": "", "PYTHONDONTWRITEBYTECODE": "1"}
-        return told
 
 
 @dataclass(frozen=True)
@@ -195,7 +184,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[Mir
             file.write(json.dumps(SENTENCES) + "\n")
         revision = {source.revision for spec in SPECS.values() for source in spec.hub_data if source.repository == TULU}
         commits = {f"datasets/{TULU}": str(*revision)}
-        with CompiledHub(served, commits=commits) as hub, CompiledHub(served, commits=commits) as unasked:
+        with HubStandIn(served, commits=commits) as hub, HubStandIn(served, commits=commits) as unasked:
             found = Mirror(root, hub, unasked, home)
             found.data.mkdir()
             # As `fetch --task ifeval` leaves it.
