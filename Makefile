@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	@echo "open leaderboard/site/index.html"
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

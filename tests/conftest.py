@@ -6,6 +6,10 @@ import os
 
 # Before torch is loaded: threads that spin while they wait make two busy processes many times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Test workers share the cores: with more threads than cores they wait for each other.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    threads = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +34,14 @@ from prt_bench.tools import LiveTools
 from prt_bench.views import TaskView
 
 SOURCE, TARGET = "nano-rn16-a", "nano-rn24-b"
+LONG = {"cli", "rehearsal"}
+"""Folders whose files take longest."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest goes first, so that no worker is left alone with it; else the order stays random."""
+    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
 
 
 @pytest.fixture(scope="session", autouse=True)
