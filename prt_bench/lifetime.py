@@ -230,6 +230,13 @@ class BreakEven:
     unknown: str = ""
     """Why there is no interval."""
 
+    @property
+    def told(self) -> tuple[Kind, float | None]:
+        """Kind and place for who counts from 1: a place that is surely below that is none."""
+        if self.value is None or self.high is None or self.high >= 1:
+            return self.kind, self.value
+        return "always" if self.kind == "above" else "never", None
+
 
 def break_even_queries(mine: Costs, theirs: Costs, upgrades: float) -> BreakEven | Gap:
     """How many queries in all, over so many upgrades: (theirs − mine without queries) / (mine − theirs per query)."""

@@ -291,6 +291,16 @@ def test_which_side_is_cheaper(mine: Any, theirs: Any, queries: Any, upgrades: A
     assert (along_upgrades.kind, along_upgrades.value) == upgrades
 
 
+def test_a_break_even_below_one_is_none_for_who_counts_from_one() -> None:
+    cheap, dear = costs(1, 0, 3), costs(0, 5, 3)
+    found = break_even_upgrades(cheap, dear, 7), break_even_upgrades(dear, cheap, 7)
+    assert [(one.kind, one.value, one.told) for one in found if isinstance(one, BreakEven)] == [
+        ("above", 0.2, ("always", None)), ("below", 0.2, ("never", None)),
+    ]  # fmt: skip
+    unsure = BreakEven("above", 0.5, 0.1, 3.0, {"above": 1.0})
+    assert unsure.told == ("above", 0.5)
+
+
 # Uncertainty.
 
 

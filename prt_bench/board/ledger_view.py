@@ -11,7 +11,7 @@ from typing import Any
 from prt_bench.board.addresses import pair_page, table_page
 from prt_bench.board.drawing import cut, plain
 from prt_bench.board.guide import LONGEST, POINTS, QUERIES, UPGRADES
-from prt_bench.board.numerals import number
+from prt_bench.board.numerals import in_flops
 from prt_bench.board.table import ROLE_ORDER, Row, Table
 from prt_bench.lifetime import (
     Amount,
@@ -29,11 +29,10 @@ from prt_bench.lifetime import (
     exact,
 )
 
-__all__ = ["PLACES", "LedgerTable", "LineView", "in_flops", "ledger_of", "ledger_view"]
+__all__ = ["PLACES", "LedgerTable", "LineView", "ledger_of", "ledger_view"]
 
 PLACES = ((1, 3, 10, 30), (1e4, 1e6, 1e8))
 """Upgrades and queries of the small map."""
-PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 BATCH = 1
 
 
@@ -259,21 +258,14 @@ def _cell(term: Term, unit: str = "") -> str:
     return in_flops(term.value, unit) if isinstance(term, Amount) else "–"
 
 
-def in_flops(value: float, unit: str = "") -> str:
-    """An amount of FLOPs with the prefix that leaves one to three digits before the point: 4.97 T, or 4.97 TFLOPs."""
-    rounded, place = float(f"{value:.3g}"), 0
-    while place < len(PREFIXES) - 1 and rounded >= 1000 ** (place + 1):
-        place += 1
-    return f"{number(value / 1000.0**place)} {PREFIXES[place]}{unit}".strip()
-
-
 def _less(found: BreakEven | Gap) -> str:
     """Where a method costs less than the reference."""
     if isinstance(found, Gap):
         return "not known"
-    if found.value is None:
-        return {"always": "always", "never": "never"}.get(found.kind, "the same")
-    return f"up to {counted(found.value)}" if found.kind == "below" else f"from {counted(found.value)} on"
+    kind, value = found.told
+    if value is None:
+        return {"always": "always", "never": "never"}.get(kind, "the same")
+    return f"up to {counted(value)}" if kind == "below" else f"from {counted(value)} on"
 
 
 def _answer(ledger: Ledger, eligible: Sequence[LedgerLine], found: Sequence[LedgerLine]) -> str:

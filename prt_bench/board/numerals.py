@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["duration", "number", "points"]
+__all__ = ["duration", "in_flops", "number", "points"]
+
+PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 
 
 def points(difference: float) -> str:
@@ -15,6 +17,14 @@ def points(difference: float) -> str:
 def number(value: float) -> str:
     """Three digits, or all before the point."""
     return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
+
+
+def in_flops(value: float, unit: str = "FLOPs") -> str:
+    """With the prefix that leaves one to three digits before the point: 4.97 TFLOPs, or without a unit 4.97 T."""
+    rounded, place = float(f"{value:.3g}"), 0
+    while place < len(PREFIXES) - 1 and rounded >= 1000 ** (place + 1):
+        place += 1
+    return f"{number(value / 1000.0**place)} {PREFIXES[place]}{unit}".strip()
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from prt_bench.board.numerals import duration, number, points
+from prt_bench.board.numerals import duration, in_flops, number, points
 from prt_bench.board.table import BEYOND, HEADLINE_BATCH, HEADLINE_PLACEMENT, Row, Table
 from prt_bench.board.verdicts import GAINS, standing_of
 from prt_bench.comparing import Comparison, Estimate, holm
@@ -388,8 +388,7 @@ def _paid(term: CostTerm, notes: Footnotes, record: Record, path: str) -> Value:
     small = (*times, *(["shared with other cells"] if term.reused else []))
     if term.train_flops is None:
         return Value("–", small, (notes.number(f"training FLOPs: {why(record, f'{path}.train_flops')}"),))
-    unit, size = next(((u, s) for u, s in (("P", 1e15), ("T", 1e12)) if term.train_flops >= s), ("G", 1e9))
-    return Value(f"{number(term.train_flops / size)} {unit}FLOPs", small, sort=float(term.train_flops))
+    return Value(in_flops(term.train_flops), small, sort=float(term.train_flops))
 
 
 def why(record: Record, path: str, otherwise: str = NO_REASON) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from prt_bench.board.numerals import in_flops
 from prt_bench.lifetime import (
     Amount,
     BreakEven,
@@ -32,7 +33,6 @@ __all__ = [
     "Answer",
     "Question",
     "answer",
-    "in_flops",
     "in_seconds",
     "meaning",
     "print_ledger",
@@ -114,16 +114,10 @@ def _scaled(value: float, steps: Sequence[tuple[float, str]]) -> str:
     return f"{float(f'{value / size:.3g}'):.12g} {name}"
 
 
-FLOPS = [(1000.0**power, f"{prefix}FLOP") for power, prefix in enumerate(("", "k", "M", "G", "T", "P", "E", "Z", "Y"))]
 TIMES = [
     (1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"), (86400.0, "days"),
     (365 * 86400.0, "years"),
 ]  # fmt: skip
-
-
-def in_flops(value: float) -> str:
-    """FLOPs with a decimal prefix."""
-    return _scaled(value, FLOPS)
 
 
 def in_seconds(value: float) -> str:
@@ -167,10 +161,11 @@ def _work(term: Term, unit: str, seconds: Term) -> str:
 def _place(found: BreakEven | Gap | None) -> str:
     if not isinstance(found, BreakEven):
         return "–" if found else "reference"
-    if found.value is None:
-        return "same cost" if found.kind == "equal" else found.kind
-    word = "up to" if found.kind == "below" else "from"
-    return "\n".join(filter(None, (f"{word} {counted(found.value)}", _interval(found.low, found.high))))
+    kind, value = found.told
+    if value is None:
+        return "same cost" if kind == "equal" else kind
+    word = "up to" if kind == "below" else "from"
+    return "\n".join(filter(None, (f"{word} {counted(value)}", _interval(found.low, found.high))))
 
 
 def meaning(found: BreakEven | Gap | None, along: str) -> str:
@@ -179,27 +174,29 @@ def meaning(found: BreakEven | Gap | None, along: str) -> str:
         return "it is the reference"
     if isinstance(found, Gap):
         return "not known"
-    if found.value is None:
+    kind, value = found.told
+    if value is None:
         said = {"always": f"at any number of {along}", "never": f"at no number of {along}"}
         share = found.shares.get(found.kind, 1.0)
         doubt = f" (in {share:.0%} of the draws)" if share < 1 else ""
-        return said.get(found.kind, f"the same at any number of {along}") + doubt
+        return said.get(kind, f"the same at any number of {along}") + doubt
     interval = _interval(found.low, found.high)
-    place = " ".join(filter(None, (counted(found.value, words=True), interval, along)))
-    return f"up to {place}" if found.kind == "below" else f"from {place} on"
+    place = " ".join(filter(None, (counted(value, words=True), interval, along)))
+    return f"up to {place}" if kind == "below" else f"from {place} on"
 
 
 def _cells(unit: str, found: Answer, seconds: Costs) -> list[str]:
     costs = found.costs
     # Money breaks even where time does.
     places = ["", ""] if unit == "money" else [_place(found.queries), _place(found.upgrades)]
-    return [
+    amounts = [
         _work(costs.once, unit, seconds.once),
         _work(costs.per_upgrade, unit, seconds.per_upgrade),
         _cell(costs.per_query, unit),
         _cell(found.total, unit),
-        *places,
     ]
+    # The first column says what of.
+    return [*(amount.removesuffix("FLOPs").rstrip() for amount in amounts), *places]
 
 
 def print_ledger(ledger: Ledger, question: Question, console: Console) -> None:

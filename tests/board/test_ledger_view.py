@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from prt_bench.board.ledger_view import LedgerTable, in_flops, ledger_of, ledger_view
+from prt_bench.board.ledger_view import LedgerTable, ledger_of, ledger_view
+from prt_bench.board.numerals import in_flops
 from prt_bench.board.table import Table
 from prt_bench.lifetime import BreakEven, Ledger, break_even_queries, break_even_upgrades, cheapest, counted
 from prt_bench.records import CostTerm
@@ -174,7 +175,7 @@ def test_the_command_asks_for_the_same() -> None:
     [(0, "0"), (150, "150"), (999.6, "1 k"), (4.97e12, "4.97 T"), (3.1e15, "3.1 P"), (1e30, "1,000,000 Y")],
 )
 def test_flops_have_a_prefix(value: float, text: str) -> None:
-    assert in_flops(value) == text
+    assert in_flops(value, "") == text
 
 
 def test_the_data_of_a_large_board_is_small() -> None:

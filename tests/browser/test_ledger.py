@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from prt_bench.board.guide import guide
-from prt_bench.board.ledger_view import in_flops, ledger_view
-from prt_bench.board.numerals import number
+from prt_bench.board.ledger_view import ledger_view
+from prt_bench.board.numerals import in_flops, number
 from prt_bench.board.table import Table
 from prt_bench.board.templating import templates
 from prt_bench.cards import MethodFacts
@@ -116,7 +116,7 @@ def test_the_ledger_answers_again(tmp_path: Path, visit: Visit) -> None:
         total = best.costs["flops"].total(upgrades, value)
         told = page.locator("#ledger .answer").inner_text()
         assert best.label in told
-        assert f": {in_flops(total.value, 'FLOPs')}" in told
+        assert f": {in_flops(total.value)}" in told
         assert f"{counted(value, words=True)} queries" in told
         assert len(good) == 1 or f"of the {len(good)} that come within" in told
 
@@ -231,7 +231,7 @@ def test_numbers_are_written_as_python_writes_them(tmp_path: Path, visit: Visit)
     folder.write_text(folder.read_text().replace("</head>", '<script src="opened.js"></script></head>'))
     page = visit(folder)
     found = page.evaluate("all => all.map(v => [written.number(v), written.counted(v), written.inFlops(v)])", values)
-    assert found == [[number(value), counted(value), in_flops(value)] for value in values]
+    assert found == [[number(value), counted(value), in_flops(value, "")] for value in values]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from prt_bench.cli.lifetime_text import in_flops, in_seconds
+from prt_bench.board.numerals import in_flops
+from prt_bench.cli.lifetime_text import in_seconds
 from prt_bench.cli.main import invoke
 from tests.test_lifetime import latency, put_record
 
@@ -58,7 +59,7 @@ def test_the_table_says_who_is_cheapest_and_where_it_ends(
     assert max(map(len, shown.out.splitlines())) <= 100
     words = " ".join(shown.out.split())
     assert (
-        "Cheapest within 5 points of tuned at 10 upgrades and 100 queries in all: in FLOPs ported (15.5 kFLOP; tuned"
+        "Cheapest within 5 points of tuned at 10 upgrades and 100 queries in all: in FLOPs ported (15.5 kFLOPs; tuned"
         in words
     )
     assert "in time ported (7.5 s ± 2.48 s, money 7.50 ± 2.48; tuned 1.85 min" in words
@@ -181,7 +182,7 @@ def test_it_loads_neither_torch_nor_what_draws(out: Path) -> None:
 
 
 def test_units_are_those_of_people() -> None:
-    assert [in_flops(value) for value in (0, 999.9, 1.244e17)] == ["0 FLOP", "1 kFLOP", "124 PFLOP"]
+    assert [in_flops(value) for value in (0, 999.9, 1.244e17)] == ["0 FLOPs", "1 kFLOPs", "124 PFLOPs"]
     assert [in_seconds(value) for value in (0, 0.0032, 59.99, 90, 7200, 2e5, 4e7)] == [
         "0 s", "3.2 ms", "1 min", "1.5 min", "2 h", "2.31 days", "1.27 years",
     ]  # fmt: skip

@@ -306,6 +306,8 @@
     if (start === 0 && slope === 0) return "the same";
     if (start <= 0 && slope <= 0) return "always";
     if (start >= 0 && slope >= 0) return "never";
+    // Who counts from 1 never meets it.
+    if (-start / slope < 1) return slope > 0 ? "never" : "always";
     return slope > 0 ? `up to ${counted(-start / slope)}` : `from ${counted(-start / slope)} on`;
   }
 
