@@ -300,6 +300,20 @@ def test_a_row_leads_to_its_table_and_on_to_its_record(visit: Visit, site: Path)
     assert file_of(page.url).is_relative_to(site / "records")
 
 
+def test_latex_of_every_table_has_only_signs_that_latex_knows(visit: Visit, site: Path) -> None:
+    """Those that the format `latex` of 2018 and later sets without a package; what records say may hold others."""
+    known = set("–—…†‘’“”°§")
+    for kind in KINDS:
+        page = visit(site / kind, root=site)
+        for button in page.get_by_role("button", name="Copy LaTeX").all():
+            if button.is_visible():
+                button.click()
+                page.get_by_role("status").filter(has_text="Copied").first.wait_for()
+                text = page.evaluate("navigator.clipboard.readText()")
+                assert text.startswith("\\begin{tabular}")
+                assert {sign for sign in text if not sign.isascii()} <= known, (kind, text)
+
+
 def test_what_is_in_no_table_stands_with_its_reason(visit: Visit, site: Path) -> None:
     page = visit(site / "absent.html", root=site)
     for state in ("refused", "failed", "partial", "missing", "superseded", "invalid timing"):

@@ -78,6 +78,7 @@
     "≈": "$\\approx$", "≤": "$\\leq$", "≥": "$\\geq$", "Δ": "$\\Delta$", "λ": "$\\lambda$", "α": "$\\alpha$",
     "β": "$\\beta$",
     "µ": "$\\mu$", "μ": "$\\mu$", "▲": "$\\bigtriangleup$", "▼": "$\\bigtriangledown$", "◇": "$\\diamond$",
+    "⚠": "(!)", "\uFFFD": "?",
   }));
 
   const latexCell = (text) => Array.from(text, (character) => LATEX.get(character) ?? character).join("");
