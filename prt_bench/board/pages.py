@@ -22,7 +22,7 @@ from prt_bench.records import PairNames
 
 __all__ = ["Page", "absent_pages", "front", "in_parts", "ledger", "pairs", "results", "table_pages"]
 
-MOST_LINES = 1500
+MOST_LINES = 1000
 """Of one page: more than that is slow to open."""
 GLANCE_ROLES = ("method", "reference")
 
