@@ -232,8 +232,10 @@ class BreakEven:
 
     @property
     def told(self) -> tuple[Kind, float | None]:
-        """Kind and place for who counts from 1: a place that is surely below that is none."""
-        if self.value is None or self.high is None or self.high >= 1:
+        """Kind and place for who counts from 1: a place below that, with its interval if it has one, is none."""
+        doubtful = self.shares.get(self.kind, 1.0) < 1
+        end = self.value if self.high is None and not doubtful else self.high
+        if self.value is None or end is None or end >= 1:
             return self.kind, self.value
         return "always" if self.kind == "above" else "never", None
 

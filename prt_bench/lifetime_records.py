@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from prt_bench.board.table import ROLE_ORDER, Row, Table, find_records, tables
+from prt_bench.board.reading import Holdings
+from prt_bench.board.releases import read_board
+from prt_bench.board.table import ROLE_ORDER, Row, Table, tables
 from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.lifetime import (
     Amount,
@@ -35,15 +37,16 @@ Key = tuple[str, str]
 
 
 def read_ledger(
-    out: Path, pairs: Sequence[PairNames], task: str, track: str, recipe: str | None, batch_size: int
-) -> Ledger:
-    """The ledger from the records of a leaderboard folder.
+    out: Path, pairs: Sequence[PairNames], task: str, track: str, recipe: str | None, batch_size: int,
+    held: Holdings | None = None,
+) -> Ledger:  # fmt: skip
+    """The ledger from what the board counts of a leaderboard folder: `held`, where that was read already.
 
     Raises:
-        RequestError: task, pair, track or recipe without whole records, pairs measured on different data, or no
-            reference on all of them.
+        RequestError: task, pair, track or recipe without whole records, pairs measured on different data, no
+            reference on all of them, or a release that is not as it was frozen.
     """
-    found = find_records(out)
+    found = (held or read_board(out)[0]).filed
     whole = [entry for entry in found if entry.record.status == "ok" and not entry.record.partial]
     known = {entry.record.cell.task for entry in whole}
     if task not in known:
@@ -58,8 +61,7 @@ def read_ledger(
                 f"--pair {pair}: no records of task {task} in {out}{did_you_mean(str(pair), here)} "
                 f"(`prt-bench run --pair {pair} --task {task}` makes some)"
             )
-    wanted = {str(pair) for pair in pairs}
-    chosen = [entry for entry in of_task if str(entry.record.cell.pair) in wanted and entry.record.cell.track == track]
+    chosen = [entry for entry in of_task if entry.record.cell.pair in pairs and entry.record.cell.track == track]
     records = {entry.path: entry.record for entry in chosen}
     notes: list[str] = []
     shown = _one_table_each(tables(chosen), pairs, records, track, recipe, notes)

@@ -297,8 +297,12 @@ def test_a_break_even_below_one_is_none_for_who_counts_from_one() -> None:
     assert [(one.kind, one.value, one.told) for one in found if isinstance(one, BreakEven)] == [
         ("above", 0.2, ("always", None)), ("below", 0.2, ("never", None)),
     ]  # fmt: skip
-    unsure = BreakEven("above", 0.5, 0.1, 3.0, {"above": 1.0})
-    assert unsure.told == ("above", 0.5)
+    told = {
+        (0.1, 3.0, 1.0): ("above", 0.5), (0.1, 0.9, 0.9): ("always", None), (None, None, 1.0): ("always", None),
+        (None, None, 0.6): ("above", 0.5),
+    }  # fmt: skip
+    for (low, high, share), known in told.items():
+        assert BreakEven("above", 0.5, low, high, {"above": share}).told == known
 
 
 # Uncertainty.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prt_bench.board import addresses
-from prt_bench.board.content import Content, Line
+from prt_bench.board.content import Content, Line, lines_of
 from prt_bench.board.numerals import number
 from prt_bench.board.pages import Page, in_parts
 from prt_bench.board.releases import bibtex
@@ -39,7 +39,7 @@ def catalogue(content: Content) -> Page:
         "tasks": [
             (name, card, sum(view.table.task == name for view in content.views)) for name, card in content.tasks.items()
         ],
-        "releases": [release.facts for release in content.releases],
+        "releases": [release.facts for release, _ in content.releases],
     }
     return Page("catalogue.html", "catalogue.html.j2", facts)
 
@@ -242,9 +242,7 @@ def _step(row: TrainingRow, notes: Footnotes) -> list[Value]:
 
 def releases(content: Content, version: str) -> Iterator[Page]:
     """A page per release: how to cite it, and what stands on it."""
-    for release in content.releases:
-        files = [release.root / name for name in release.facts.files]
-        frozen = {content.repeated.get(path, path) for path in files}
-        lines = [line for line in content.lines if frozen & {path for _, path in line.shown.records}]
+    for release, views in content.releases:
+        lines = lines_of(views)
         facts: dict[str, Any] = {"release": release.facts, "cite": bibtex(release, version)}
         yield from in_parts(addresses.release_page(release.name), "release.html.j2", lines, facts)

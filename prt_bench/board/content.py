@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from prt_bench.board.addresses import session_page, table_page
-from prt_bench.board.reading import Missing, Refused
+from prt_bench.board.reading import Missing, Refused, Repeated
 from prt_bench.board.releases import Release
 from prt_bench.board.summaries import Group
 from prt_bench.board.table import Row, Table
@@ -18,8 +18,9 @@ from prt_bench.cards import Cards, MethodFacts, ModelCard, TaskFacts
 from prt_bench.records import PairNames, Record
 from prt_bench.session_records import CostSession
 
-__all__ = ["Absent", "Content", "Line"]
+__all__ = ["Absent", "Content", "Line", "lines_of"]
 
+TRIED = ("failed", "skipped", "partial")
 STANDING = {"above": "▲ above", "below": "▼ below", "same": "◇ same"}
 
 
@@ -43,7 +44,8 @@ class Line:
     @property
     def page(self) -> str:
         """Where the row stands whole."""
-        return f"{table_page(self.table.pair, self.table.task)}#{self.view.id}"
+        page = table_page(self.table.pair, self.table.task)
+        return f"{page}#{self.view.id}" if self.view.id else page
 
     @property
     def family(self) -> str:
@@ -89,6 +91,11 @@ class Absent:
     method: str = ""
     seed: str = ""
 
+    @property
+    def is_tried(self) -> bool:
+        """Whether it is a cell that was done and did not hold."""
+        return self.state in TRIED
+
 
 @dataclass(frozen=True)
 class Content:
@@ -97,26 +104,27 @@ class Content:
     views: Sequence[TableView]
     """By pair, task and track."""
     records: Mapping[Path, Record]
+    """Those that count."""
     copies: Mapping[Path, str]
     """Record or session → where its copy lies in the site."""
-    repeated: Mapping[Path, Path]
-    """A record that counts once with another one → that one."""
+    repeated: Sequence[Repeated]
     sessions: Mapping[Path, CostSession]
     refused: Sequence[Refused]
     missing: Sequence[Missing]
-    releases: Sequence[Release]
+    releases: Sequence[tuple[Release, Sequence[TableView]]]
+    """With the tables of their records alone."""
     groups: Sequence[Group]
 
     @cached_property
     def lines(self) -> list[Line]:
         """Every row of every table, those of real models first."""
-        versions = Counter(task for task, _ in {(view.table.task, view.table.version) for view in self.views})
-        return [Line(view, shown, versions[view.table.task] > 1) for view in self.views for shown in view.rows]
+        return lines_of(self.views)
 
     @cached_property
     def hardware(self) -> list[str]:
         """That some table was timed on."""
-        return sorted({name for view in self.views for name in view.table.hardware})
+        frozen = [view for _, views in self.releases for view in views]
+        return sorted({name for view in (*self.views, *frozen) for name in view.table.hardware})
 
     @cached_property
     def pairs(self) -> list[PairNames]:
@@ -179,6 +187,11 @@ class Content:
         """All that is in no verdict: refused, failed, skipped, partial, missing, superseded and not validly timed."""
         refused = [Absent("refused", f"{found.path}: {found.reason}") for found in self.refused]
         cells = [self._unheld(path, record) for path, record in sorted(self.records.items()) if _state(record)]
+        again = [
+            self._of_cell("repeated", f"counts once with {self.copies[one.used]}", one.entry.path, one.entry.record)
+            for one in self.repeated
+            if one.used in self.records and self.records[one.used] != one.entry.record
+        ]
         gaps = [
             Absent(
                 "missing", gap.reason, pair=gap.pair.replace(":", " → "), task=gap.task, track=gap.track,
@@ -206,12 +219,12 @@ class Content:
             for session in self.sessions.values()
             if not session.valid
         ]
-        return [*refused, *cells, *gaps, *old, *timed, *sessions]
+        return [*refused, *cells, *gaps, *old, *again, *timed, *sessions]
 
-    def absent_of(self, pair: PairNames) -> int:
-        """How many of them are of one pair."""
+    def absent_of(self, pair: PairNames) -> list[Absent]:
+        """Those of one pair."""
         name = _arrow(pair)
-        return sum(line.pair == name for line in self.absent)
+        return [line for line in self.absent if line.pair == name]
 
     @property
     def newest(self) -> str:
@@ -224,11 +237,20 @@ class Content:
         return list(Counter(line.state for line in self.absent).items())
 
     def _unheld(self, path: Path, record: Record) -> Absent:
+        return self._of_cell(_state(record), _reason(record), path, record)
+
+    def _of_cell(self, state: str, reason: str, path: Path, record: Record) -> Absent:
         cell = record.cell
         return Absent(
-            _state(record), _reason(record), self.copies[path], pair=_arrow(cell.pair), task=cell.task,
+            state, reason, self.copies[path], pair=_arrow(cell.pair), task=cell.task,
             track=cell.track, method=cell.title or cell.method, seed=str(cell.seed),
         )  # fmt: skip
+
+
+def lines_of(views: Sequence[TableView]) -> list[Line]:
+    """Every row of some tables."""
+    versions = Counter(task for task, _ in {(view.table.task, view.table.version) for view in views})
+    return [Line(view, shown, versions[view.table.task] > 1) for view in views for shown in view.rows]
 
 
 def _state(record: Record) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,8 +13,8 @@ from prt_bench.board.field_chart import FieldPoint, field_chart
 from prt_bench.board.pictures import Pictures
 from prt_bench.board.scatter import Chart
 from prt_bench.board.summaries import Group
-from prt_bench.board.table import Row
-from prt_bench.board.table_chart import accuracy_flops_chart, accuracy_latency_chart
+from prt_bench.board.table import Row, Table
+from prt_bench.board.table_chart import accuracy_flops_chart, accuracy_latency_chart, made_from
 from prt_bench.board.table_view import TableView
 from prt_bench.records import LatencyRow
 
@@ -38,8 +38,13 @@ class Figures:
 
     def __init__(self, groups: Sequence[Group], views: Sequence[TableView], pictures: Pictures) -> None:
         order = sorted({row.label for view in views for row in view.table.rows})
+        apart = _apart([view.table for view in views])
         asked = [(id(group), "field", _field(group, order)) for group in groups]
-        asked += [(id(view), f"{view.id}-{name}", chart) for view in views for name, chart in _of_table(view, order)]
+        asked += [
+            (id(view), f"{view.id}-{name}", chart)
+            for view in views
+            for name, chart in _of_table(view, order, apart[id(view.table)])
+        ]
         drawn = [(key, name, chart) for key, name, chart in asked if chart is not None]
         self._found: dict[int, list[Figure]] = {}
         for (key, name, chart), picture in zip(drawn, pictures.all_svg([chart for *_, chart in drawn]), strict=True):
@@ -67,15 +72,33 @@ def _field(group: Group, order: Sequence[str]) -> Chart | None:
         # Means over other tables than the others' are no points of one picture.
         if not line.missing
     ]
-    count = sum(not table.tuned_on for table in group.tables)
-    return field_chart(points, group.title, [f"mean over {count} table{'s' if count != 1 else ''}"], order)
+    summed = [table for table in group.tables if not table.tuned_on]
+    if not points:
+        return None
+    track, counts = made_from(summed)
+    means = f"{track}; mean over {len(summed)} table{'s' if len(summed) != 1 else ''}"
+    return field_chart(points, group.title, [means, counts], order)
 
 
-def _of_table(view: TableView, order: Sequence[str]) -> Iterator[tuple[str, Chart | None]]:
-    yield "flops", accuracy_flops_chart(view.table, order)
+def _apart(tables: Sequence[Table]) -> Mapping[int, str]:
+    """What tells a table, by identity, from the others of its pair, task and track; empty where nothing need be."""
+    alike: dict[tuple[str, ...], list[Table]] = {}
+    for table in tables:
+        alike.setdefault((str(table.pair), table.task, table.track), []).append(table)
+    told = {}
+    for group in alike.values():
+        versions, recipes = {table.version for table in group}, {table.recipe for table in group}
+        for table in group:
+            facts = {f"version {table.version}": versions, f"recipe {table.recipe}": recipes}
+            told[id(table)] = ", ".join(fact for fact, seen in facts.items() if len(seen) > 1)
+    return told
+
+
+def _of_table(view: TableView, order: Sequence[str], apart: str) -> Iterator[tuple[str, Chart | None]]:
+    yield "flops", accuracy_flops_chart(view.table, order, apart)
     for number, hardware in enumerate(view.table.hardware, start=1):
         latency = partial(_latency, view, hardware)
-        yield f"time-{number}", accuracy_latency_chart(view.table, order, hardware, latency)
+        yield f"time-{number}", accuracy_latency_chart(view.table, order, hardware, latency, apart)
 
 
 def _latency(view: TableView, hardware: str, row: Row) -> LatencyRow | None:

@@ -14,7 +14,7 @@ from prt_bench.board.drawing import cut, plain
 from prt_bench.board.numerals import points
 from prt_bench.board.table import ROLE_ORDER, Row, Table
 from prt_bench.board.table_view import cost_ratio
-from prt_bench.board.verdicts import unbeaten
+from prt_bench.board.verdicts import the_best
 from prt_bench.comparing import FEW_TASKS
 from prt_bench.lifetime import TIE, counted
 
@@ -283,7 +283,8 @@ def _best(rows: Mapping[str, Row], of: int) -> set[str]:
     """The rows that no other one is told above; of a whole table, of so many rows, that is known."""
     if len(rows) == of:
         return {name for name, row in rows.items() if row.verdicts.among_best}
-    return unbeaten({name: row.measured for name, row in rows.items()})
+    standings = {name: row.verdicts.standing for name, row in rows.items()}
+    return the_best({name: row.measured for name, row in rows.items()}, standings)
 
 
 def _mean(way: Way) -> float:
@@ -293,7 +294,8 @@ def _mean(way: Way) -> float:
 def _by_score(options: Sequence[Option], ways: Sequence[Way], tables: int) -> str:
     most = options[0].best
     first = [ways[option.way] for option in options if option.best == most]
-    told = f"By score alone: {_listed([_called(way) for way in first], 'or')}, among the best on {_of(most, tables)}"
+    names = _listed([_called(way) for way in first], "or")
+    told = f"By score alone: {names}, among the best that can be used on {_of(most, tables)}"
     priced = sorted((way for way in first if way.ratio is not None), key=lambda way: way.ratio or 0.0)
     if len(priced) == len(first) and priced[0].price != priced[-1].price:
         low, high = priced[0], priced[-1]

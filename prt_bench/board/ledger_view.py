@@ -75,6 +75,14 @@ class LedgerTable:
     def heading(self) -> str:
         return self.table.task
 
+    @property
+    def stands_on(self) -> str:
+        """Seeds, and the day of the newest record."""
+        rows = [row for row in self.table.rows if not row.superseded]
+        counts = sorted({len(row.seeds) for row in rows})
+        seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+        return f"{seeds} seed{'s' if seeds != '1' else ''} · {max(row.finished for row in rows)[:10]}"
+
 
 def ledger_view(tables: Sequence[Table]) -> dict[str, Any]:
     """What the page shows, for its template; under `data` what its script needs.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from prt_bench.board import addresses
-from prt_bench.board.content import Content
+from prt_bench.board.content import Absent, Content
 from prt_bench.board.contests import standings
 from prt_bench.board.figures import Figures
 from prt_bench.board.guide import guide
@@ -71,6 +71,7 @@ def _section(group: Group, content: Content, figures: Figures) -> dict[str, Any]
         if group.lines
         else "",
         "count": sum(not table.tuned_on for table in group.tables),
+        "forgetting": any(table.tuned_on for table in group.tables),
         "n": " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))),
         "dates": (days[0], days[-1]),
         "pairs": [
@@ -117,10 +118,19 @@ def table_pages(content: Content, figures: Figures) -> Iterator[Page]:
             "task": first.task,
             "facts": first.facts,
             "embedded": first.embedded,
-            "views": [(view, figures.of(view), names[_named(view)]) for view in views],
+            "views": [(view, figures.of(view), names[_named(view)], _tried(view, content)) for view in views],
             "gains": GAINS,
         }
         yield Page(address, "table_page.html.j2", facts)
+
+
+def _tried(view: TableView, content: Content) -> list[tuple[Absent, str]]:
+    """Cells of a table's task and track that did not hold, and their seeds: alike ones once."""
+    alike: dict[tuple[str, str, str], list[Absent]] = {}
+    for line in content.absent_of(view.table.pair):
+        if line.is_tried and (line.task, line.track) == (view.table.task, view.table.track):
+            alike.setdefault((line.state, line.method, line.reason), []).append(line)
+    return [(lines[0], ", ".join(sorted({line.seed for line in lines}))) for lines in alike.values()]
 
 
 def _named(view: TableView) -> tuple[str, str, str]:
@@ -135,7 +145,7 @@ def pairs(content: Content) -> Iterator[Page]:
             "pair": pair,
             "embedded": bool(views) and views[0].table.embedded,
             "views": views,
-            "glance": _glance(views),
+            "glance": _glance(views, content.absent_of(pair)),
             "over_tasks": _over_tasks(views),
             "lines": [line for line in content.lines if line.table.pair == pair],
             "sessions": _sessions(content, pair),
@@ -149,16 +159,21 @@ def _sessions(content: Content, pair: PairNames) -> list[Any]:
     return [session for _, session in sorted(content.sessions.items()) if session.pair == pair]
 
 
-def _glance(views: Sequence[TableView]) -> list[tuple[str, str, list[RowView | None]]]:
-    """Methods and references × the pair's tables: what each gains on each."""
-    lines: dict[tuple[str, ...], list[RowView | None]] = {}
+def _glance(
+    views: Sequence[TableView], absent: Sequence[Absent]
+) -> list[tuple[str, str, list[RowView | Absent | None]]]:
+    """Methods and references × the pair's tables: what each gains on each, or why it has no row there."""
+    tried = {(line.task, line.track, line.method): line for line in absent if line.is_tried}
+    lines: dict[tuple[str, ...], list[RowView | Absent | None]] = {}
     notes: dict[tuple[str, ...], str] = {}
     for place, view in enumerate(views):
         for shown in view.rows:
             row = shown.row
             if row.role in GLANCE_ROLES:
                 key = (row.role, row.title, row.label, row.settings)
-                lines.setdefault(key, [None] * len(views))[place] = shown
+                if key not in lines:
+                    lines[key] = [tried.get((other.table.task, other.table.track, row.title)) for other in views]
+                lines[key][place] = shown
                 notes[key] = notes.get(key) or row.note
     # Stable: methods before references, each in the order they are met.
     ordered = sorted(lines.items(), key=lambda line: GLANCE_ROLES.index(line[0][0]))

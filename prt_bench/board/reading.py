@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from prt_bench.errors import RequestError
 from prt_bench.records import read_record
 from prt_bench.session_records import CostSession, read_session
 
-__all__ = ["FiledSession", "Holdings", "Missing", "Refused", "missing", "read_folder"]
+__all__ = ["FiledSession", "Holdings", "Missing", "Refused", "Repeated", "missing", "read_folder"]
 
 LONGEST_REASON = 300
 NAMED = 3
@@ -51,6 +51,14 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """A record of the same cell, with the same answers or for the same failure, as the one that is used."""
+
+    entry: Filed
+    used: Path
+
+
+@dataclass(frozen=True)
 class Holdings:
     """What a leaderboard folder holds, each ordered by path."""
 
@@ -58,8 +66,8 @@ class Holdings:
     """Records that hold, failed and partial ones among them; with their answers, where they are in a table."""
     sessions: list[FiledSession]
     refused: list[Refused]
-    repeated: Mapping[Path, Path]
-    """A record that counts once with another one → that one."""
+    repeated: Sequence[Repeated]
+    """Records that are there again, ordered by path."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,8 @@ def read_folder(out: Path, roots: Sequence[Path] | None = None) -> Holdings:
             folders.refuse(entry.path, f"another session of the same id is {folders.name(same.path)}")
     kept = sorted(known.values(), key=lambda entry: str(entry.path))
     refused = sorted(folders.refused, key=lambda entry: (entry.path, entry.reason))
-    return Holdings(filed, kept, refused, folders.repeated)
+    repeated = sorted(folders.repeated, key=lambda one: str(one.entry.path))
+    return Holdings(filed, kept, refused, repeated)
 
 
 @contextmanager
@@ -112,7 +121,7 @@ class _Folders:
 
     def __init__(self, out: Path, roots: Sequence[Path]) -> None:
         self.refused: list[Refused] = []
-        self.repeated: dict[Path, Path] = {}
+        self.repeated: list[Repeated] = []
         self._out = out
         self._roots = roots
 
@@ -191,7 +200,7 @@ def _without_copies(records: Sequence[Filed], folders: _Folders) -> list[Filed]:
         elif not _agree(entry.answers, same.answers):
             folders.refuse(entry.path, f"the same record as {folders.name(same.path)}, with other answers")
         else:
-            folders.repeated[entry.path] = same.path
+            folders.repeated.append(Repeated(entry, same.path))
     return [entry for entries in kept.values() for entry in entries]
 
 
@@ -200,7 +209,9 @@ def _repeats(one: Filed, other: Filed) -> bool:
         return True
     mine, theirs = one.record, other.record
     if mine.error and theirs.error:
-        return (mine.cell, mine.status, mine.error) == (theirs.cell, theirs.status, theirs.error)
+        # Where it failed is a line of code, which moves.
+        same = (mine.error.type, mine.error.message) == (theirs.error.type, theirs.error.message)
+        return same and (mine.cell, mine.status) == (theirs.cell, theirs.status)
     alike = (mine.cell, mine.quality, mine.provenance.task) == (theirs.cell, theirs.quality, theirs.provenance.task)
     return alike and one.answers is not None and _agree(one.answers, other.answers)
 

@@ -17,7 +17,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
-from prt_bench.board.reading import read_folder
+from prt_bench.board.reading import Holdings, read_folder
+from prt_bench.board.table import refuse_empty
 from prt_bench.cards import Strict
 from prt_bench.environment import now
 from prt_bench.errors import RequestError
@@ -33,8 +34,10 @@ __all__ = [
     "bibtex",
     "find_release",
     "freeze",
+    "read_board",
     "read_release",
     "read_releases",
+    "refuse_bare",
 ]
 
 RELEASES, LIST = "releases", "release.json"
@@ -116,18 +119,37 @@ class Frozen:
     """A line per record that is no part of it: which, and why."""
 
 
+def read_board(out: Path) -> tuple[Holdings, list[Release]]:
+    """What a board counts: the results and sessions of a leaderboard folder and of its releases, each once.
+
+    Raises:
+        RequestError: as `read_releases`.
+    """
+    releases = read_releases(out)
+    return read_folder(out, [out, *(release.root for release in releases)]), releases
+
+
+def refuse_bare(out: Path) -> None:
+    """Raise RequestError where a leaderboard folder holds neither results nor releases."""
+    if not _names(out):
+        refuse_empty(out)
+
+
 def read_releases(out: Path) -> list[Release]:
     """All releases of a leaderboard folder, the oldest first, every file of each checked.
 
     Raises:
         RequestError: a file is missing, altered or not in the frozen list, or a folder holds no release.
     """
+    return sorted((find_release(out, name) for name in _names(out)), key=lambda found: (found.facts.date, found.name))
+
+
+def _names(out: Path) -> list[str]:
     folder = out / RELEASES
     if not folder.is_dir():
         return []
     # Hidden: what a freeze that was killed left behind.
-    names = sorted(path.name for path in folder.iterdir() if path.name[0] != "." and _is_folder(path))
-    return sorted((find_release(out, name) for name in names), key=lambda found: (found.facts.date, found.name))
+    return sorted(path.name for path in folder.iterdir() if path.name[0] != "." and _is_folder(path))
 
 
 def _is_folder(path: Path) -> bool:

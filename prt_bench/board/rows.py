@@ -101,12 +101,19 @@ def guarded(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and re.match(r"[=+\-@\t\r]", value) else value
 
 
+def _printed(value: Any) -> Any:
+    """Text with U+FFFD for what cannot be seen or turns reading directions, ends of lines among it."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in value)
+
+
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """CSV of all columns."""
+    """CSV of all columns, one line a row."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: guarded(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: _printed(guarded(value)) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 

@@ -6,6 +6,7 @@ Written as plain Vega-Lite: a site draws hundreds of these, and altair's objects
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,10 +32,14 @@ __all__ = ["Chart", "Level", "Look", "Point", "Side", "chart", "looks", "pareto"
 WIDTH, HEIGHT = 260, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 212, 46, 52
 """Pixels round the plot; the names stand right of it."""
-LINE = 18.0
-"""Pixels of a line of text."""
+LINE, TITLE_LINE = 18.0, 20.0
+"""Pixels of a line of text, and of one of the title."""
 LONGEST = 26
 """Signs of a name."""
+TITLE_SIGNS, SUBTITLE_SIGNS = 56, 76
+"""Of a line over the plot, so that it ends within the picture."""
+MOST_LINES = 3
+"""Of a title, and of each part of a subtitle; what is longer is cut."""
 COLUMN = 9.0
 """Pixels between points that would cover each other."""
 LOG_FROM = 3.0
@@ -136,6 +141,9 @@ def chart(
 
     Points that would cover each other stand side by side; what is told of them is where they are.
     """
+    over = _lines(title, TITLE_SIGNS) or [""]
+    under = [line for part in subtitle for line in _lines(part, SUBTITLE_SIGNS)]
+    top = TOP + TITLE_LINE * (len(over) - 1) + LINE * len(under)
     height = max(HEIGHT, math.ceil(LINE * (len(points) + len(levels))))
     x = _cost_scale(points, across.ends)
     ends = up.ends or with_room(
@@ -158,12 +166,11 @@ def chart(
         "description": plain(summary),
         "background": PAPER,
         "autosize": "none",
-        "padding": {"left": LEFT, "right": RIGHT, "top": TOP + LINE * len(subtitle), "bottom": BOTTOM},
+        "padding": {"left": LEFT, "right": RIGHT, "top": top, "bottom": BOTTOM},
         "width": WIDTH,
         "height": height,
         "title": {
-            "text": plain(title), "subtitle": [plain(line) for line in subtitle], "anchor": "start", "frame": "group",
-            "offset": 14, "dx": 2 - LEFT,
+            "text": over, "subtitle": under, "anchor": "start", "frame": "group", "offset": 14, "dx": 2 - LEFT,
         },
         "data": {"values": [_row(point, aside[point.key], look[point.key], x) for point in points]},
         "encoding": {"x": _channel("x", x, across), "y": _channel("y", y, up)},
@@ -346,6 +353,11 @@ def _names(
             "encoding": {"x": {"value": WIDTH + 36}, **height, "text": {"field": "name"}},
         },
     ]
+
+
+def _lines(text: str, signs: int) -> list[str]:
+    """Text in lines of at most so many signs, broken between words where that can be."""
+    return textwrap.wrap(plain(text), signs, max_lines=MOST_LINES, placeholder=" …", break_on_hyphens=False)
 
 
 def _short(name: str) -> str:

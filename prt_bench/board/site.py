@@ -15,11 +15,11 @@ from prt_bench.board.content import Content
 from prt_bench.board.figures import Figures
 from prt_bench.board.pages import Page
 from prt_bench.board.pictures import Pictures
-from prt_bench.board.reading import Refused, missing, read_folder
-from prt_bench.board.releases import FOLDERS, RELEASES, bibtex, read_releases
+from prt_bench.board.reading import Refused, missing
+from prt_bench.board.releases import FOLDERS, RELEASES, Release, bibtex, read_board
 from prt_bench.board.rows import csv_text, flat_rows
 from prt_bench.board.summaries import summaries
-from prt_bench.board.table import Table, tables
+from prt_bench.board.table import Filed, Table, tables
 from prt_bench.board.table_view import TableView, table_view
 from prt_bench.board.templating import templates
 from prt_bench.errors import RequestError
@@ -47,20 +47,20 @@ def build_site(out: Path, site: Path, suites: Mapping[str, Suite], pictures: Pat
     """
     _refuse_inside(site, out)
     before = _own_files(site)
-    releases = read_releases(out)
-    holdings = read_folder(out, [out, *(release.root for release in releases)])
+    holdings, releases = read_board(out)
     found = sorted(tables(holdings.filed), key=_order)
     records = {entry.path: entry.record for entry in holdings.filed}
+    every = [*holdings.filed, *(again.entry for again in holdings.repeated)]
     sessions = {entry.path: entry.session for entry in holdings.sessions}
     content = Content(
         views=list(_views(found, records)),
         records=records,
-        copies={path: _copy(path.relative_to(out)) for path in (*records, *sessions)},
+        copies={path: _copy(path.relative_to(out)) for path in (*(entry.path for entry in every), *sessions)},
         repeated=holdings.repeated,
         sessions=sessions,
         refused=holdings.refused,
         missing=missing(found),
-        releases=releases,
+        releases=[(release, _frozen(release, every)) for release in releases],
         groups=summaries(found, suites),
     )
     drawn = Pictures(pictures)
@@ -95,6 +95,13 @@ def _views(found: Sequence[Table], records: Mapping[Path, Any]) -> Iterator[Tabl
         page = addresses.table_page(table.pair, table.task)
         numbers[page] += 1
         yield table_view(table, f"table-{numbers[page]}", records)
+
+
+def _frozen(release: Release, every: Sequence[Filed]) -> list[TableView]:
+    """The tables of a release's own records, which no newer one changes; they stand on no page of their own."""
+    mine = [entry for entry in every if entry.path.is_relative_to(release.root)]
+    records = {entry.path: entry.record for entry in mine}
+    return [table_view(table, "", records) for table in sorted(tables(mine), key=_order)]
 
 
 def _copy(path: Path) -> str:
@@ -146,7 +153,8 @@ def _printer(content: Content) -> Callable[[Page], str]:
 def _citation(content: Content) -> str:
     """The newest release's entry; of a board without any, what can be said of it."""
     if content.releases:
-        return bibtex(max(content.releases, key=lambda release: release.facts.date), prt_bench.__version__)
+        newest_release = max((release for release, _ in content.releases), key=lambda release: release.facts.date)
+        return bibtex(newest_release, prt_bench.__version__)
     newest = content.newest
     year = newest[:4] or "n.d."
     return (

@@ -18,9 +18,9 @@ from prt_bench.cards import MethodFacts, ModelCard, TaskFacts
 from prt_bench.comparing import Comparison, expected_best
 from prt_bench.errors import RequestError
 from prt_bench.files import digest
-from prt_bench.records import USUAL_CHOICE, Cost, CostTerm, LatencyRow, PairNames, PerQuery, Record, read_record
+from prt_bench.records import USUAL_CHOICE, Cost, CostTerm, LatencyRow, PairNames, PerQuery, Record
 
-__all__ = ["BEYOND", "ROLE_ORDER", "Filed", "Row", "Table", "find_records", "numbered", "refuse_empty", "tables"]
+__all__ = ["BEYOND", "ROLE_ORDER", "Filed", "Row", "Table", "numbered", "refuse_empty", "tables"]
 
 ROLE_ORDER = {"floor": 0, "method": 1, "reference": 2}
 BEYOND = ("mean_per_class", "nll", "nll_calibrated", "ece")
@@ -161,12 +161,6 @@ class Table:
     """Alias → source and target on paper; empty where no record has cards."""
     facts: TaskFacts | None = None
     """The task on paper."""
-
-
-def find_records(out: Path) -> list[Filed]:
-    """All records of a leaderboard folder, ordered by path. RequestError names a file that is none."""
-    refuse_empty(out)
-    return [Filed(read_record(path), path) for path in sorted((out / "results").rglob("*.json"))]
 
 
 def refuse_empty(out: Path) -> None:

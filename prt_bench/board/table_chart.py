@@ -12,7 +12,9 @@ from prt_bench.board.scatter import Chart, Interval, Level, Look, Point, Side, c
 from prt_bench.board.table import Row, Table
 from prt_bench.records import LatencyRow
 
-__all__ = ["accuracy_flops_chart", "accuracy_latency_chart"]
+__all__ = ["accuracy_flops_chart", "accuracy_latency_chart", "made_from"]
+
+TRACKS = {"paper": "recipes as published", "equal": "equal budget"}
 
 FLOPS = "replace(format(datum.value, '~s'), /([a-zA-Z])$/, ' $1')"
 RATIO = "'×' + format(datum.value, '~g')"
@@ -21,8 +23,27 @@ FAR_BELOW = 1.5
 """A floor this many times as far below all methods as they span would press them together."""
 
 
-def accuracy_flops_chart(table: Table, order: Sequence[str] = ()) -> Chart | None:
-    """Scores against FLOPs per query; None where no method has both. `order`: labels of the whole site, for looks."""
+def made_from(tables: Sequence[Table]) -> list[str]:
+    """The track of these tables; and their test items, seeds, and the day of their newest record."""
+    rows = [row for table in tables for row in _shown(table)]
+    newest = max((row.finished[:10] for row in rows), default="")
+    counts = [_counted([table.n for table in tables], "test item"), _counted([len(row.seeds) for row in rows], "seed")]
+    return [
+        ", ".join(dict.fromkeys(TRACKS.get(table.track, table.track) for table in tables)),
+        ", ".join([*counts, *([f"newest record of {newest}"] if newest else [])]),
+    ]
+
+
+def _counted(numbers: Sequence[int], unit: str) -> str:
+    ends = dict.fromkeys((min(numbers), max(numbers)))
+    return f"{' to '.join(f'{end:,}' for end in ends)} {unit}{'' if max(numbers) == 1 else 's'}"
+
+
+def accuracy_flops_chart(table: Table, order: Sequence[str] = (), apart: str = "") -> Chart | None:
+    """Scores against FLOPs per query; None where no method has both.
+
+    `order`: labels of the whole site, for looks; `apart`: what tells the table from others of its pair and task.
+    """
     points, left_out = [], []
     for row, key, name in _methods(table):
         total = row.per_query.flops.total
@@ -31,12 +52,12 @@ def accuracy_flops_chart(table: Table, order: Sequence[str] = ()) -> Chart | Non
         else:
             points.append(_point(row, key, name, table, float(total), {"FLOPs per query": prefixed(total or 1)}))
     across = Side("FLOPs per query", FLOPS)
-    return _drawn(table, points, left_out, order, "Score against FLOPs", across, [])
+    return _drawn(table, points, left_out, order, "Score against FLOPs", across, [], apart)
 
 
 def accuracy_latency_chart(
     table: Table, order: Sequence[str] = (), hardware: str = "",
-    latency: Callable[[Row], LatencyRow | None] | None = None,
+    latency: Callable[[Row], LatencyRow | None] | None = None, apart: str = "",
 ) -> Chart | None:  # fmt: skip
     """Scores against time per query, as a ratio to the target alone; None where no method has both.
 
@@ -62,7 +83,7 @@ def accuracy_latency_chart(
     notes = [f"Hollow, timing not valid ({reason}): {', '.join(names)}." for reason, names in hollow.items()]
     where = hardware or ", ".join(table.hardware)
     across = Side("time per query, target alone = ×1", RATIO)
-    return _drawn(table, points, left_out, order, f"Score against time on {where}", across, notes)
+    return _drawn(table, points, left_out, order, f"Score against time on {where}", across, notes, apart)
 
 
 def _shown(table: Table) -> list[Row]:
@@ -117,15 +138,18 @@ def _told(name: str, row: Row) -> str:
 
 def _drawn(
     table: Table, points: list[Point], left_out: list[str], order: Sequence[str], title: str, across: Side,
-    notes: list[str],
+    notes: list[str], apart: str,
 ) -> Chart | None:  # fmt: skip
     if not points:
         return None
     ends, levels, far = _scores(table)
     labels = list(dict.fromkeys([*order, *sorted(row.label for row in _shown(table) if row.role == "method")]))
     look = _looks(labels, points)
+    task = f"{table.task} after tuning on {table.tuned_on}" if table.tuned_on else table.task
+    track, counts = made_from([table])
     subtitle = [
-        f"{table.task}, {table.pair.source} → {table.pair.target}",
+        "; ".join(filter(None, [f"{task}, {table.pair.source} → {table.pair.target}", track, apart])),
+        counts,
         "95 % intervals; stepped line: none cheaper is better",
     ]
     front = ", ".join(point.name for point in pareto(points))

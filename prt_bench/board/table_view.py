@@ -184,11 +184,12 @@ def table_view(table: Table, identity: str, records: Mapping[Path, Record]) -> T
 
 
 def _harmed(table: Table) -> set[int]:
-    """Rows (by identity) of methods that are told below the untuned target."""
+    """Rows (by identity) of methods that are told below the untuned target; forgetting, those of references too."""
+    roles = ("method", "reference") if table.tuned_on else ("method",)
     compared_rows = [
         (id(row), found)
         for row in table.rows
-        if row.role == "method" and not row.superseded and isinstance(found := row.verdicts.to_target, Comparison)
+        if row.role in roles and not row.superseded and isinstance(found := row.verdicts.to_target, Comparison)
     ]
     adjusted = holm([found.p for _, found in compared_rows])
     told = zip(compared_rows, adjusted, strict=True)

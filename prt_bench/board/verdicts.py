@@ -26,7 +26,7 @@ from prt_bench.comparing import (
     two_sided_p,
 )
 
-__all__ = ["GAINS", "Measured", "Verdicts", "paired", "standing_of", "unbeaten", "verdicts"]
+__all__ = ["GAINS", "Measured", "Verdicts", "paired", "standing_of", "the_best", "unbeaten", "verdicts"]
 
 Standing = Literal["above", "below", "same"]
 """Of a row beside another one, after Holm's correction."""
@@ -80,7 +80,8 @@ class Verdicts:
     standing: Standing | None
     """Beside the best floor: only as good as `p_floor` says."""
     among_best: bool
-    """Whether no other row is told above it, adjusted by Holm for all pairs of rows."""
+    """Whether no other row is told above it: not among all pairs of rows, adjusted by Holm for these, and not by
+    `standing`."""
     to_ensemble: Comparison | str
     to_target: Comparison | str
     """To the untuned target: where another task was tuned on, what was forgotten."""
@@ -105,7 +106,8 @@ def verdicts(rows: Mapping[str, Measured], best_floor: str | None) -> dict[str, 
     to_floor = {key: _to_floor(mine, best, compared) for key, mine in rows.items()}
     tested = {key: found for key in current if isinstance(found := to_floor[key], Comparison)}
     p_floor = dict(zip(tested, holm([found.p for found in tested.values()]), strict=True))
-    among_best = unbeaten(current)
+    standings = {key: standing_of(found.value, p_floor[key]) for key, found in tested.items()}
+    among_best = the_best(current, standings)
     told = {}
     for key, mine in rows.items():
         floor, adjusted, other = to_floor[key], p_floor.get(key), others[key]
@@ -113,7 +115,7 @@ def verdicts(rows: Mapping[str, Measured], best_floor: str | None) -> dict[str, 
             score=score(mine.cells),
             to_floor=floor,
             p_floor=adjusted,
-            standing=None if isinstance(floor, str) or adjusted is None else standing_of(floor.value, adjusted),
+            standing=standings.get(key),
             among_best=key in among_best,
             to_ensemble=_to(mine, other["plain ensemble"], "plain ensemble", compared),
             to_target=_to(mine, other["untuned target"], "untuned target", compared),
@@ -248,6 +250,13 @@ def _agreement(mine: Measured, tuned: Measured | None) -> Estimate | str:
     if not seeds:
         return "the answers themselves were not kept on a seed of both"
     return score([(mine.given[seed] == tuned.given[seed]).astype(np.float64) for seed in seeds])
+
+
+def the_best(rows: Mapping[str, Measured], standings: Mapping[str, Standing | None]) -> set[str]:
+    """The rows that no other one is told above, by the tests of all pairs or by those against the best floor."""
+    below = {key for key in rows if standings.get(key) == "below"}
+    above = any(standings.get(key) == "above" for key in rows)
+    return unbeaten(rows) - below - {key for key, row in rows.items() if row.is_floor and above}
 
 
 def unbeaten(rows: Mapping[str, Measured]) -> set[str]:

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from prt_bench.board.differences import differences
 from prt_bench.board.reading import read_folder
-from prt_bench.board.releases import LIST, RELEASES, find_release, freeze, read_release
+from prt_bench.board.releases import LIST, RELEASES, find_release, freeze, read_release, refuse_bare
 from prt_bench.board.serving import open_server
-from prt_bench.board.table import Table, refuse_empty, tables
+from prt_bench.board.table import Table, tables
 from prt_bench.cli.difference_tables import difference_rows, print_differences
 from prt_bench.cli.pages import build_pages
 from prt_bench.cli.settings import Settings
@@ -43,8 +43,7 @@ def build(context: typer.Context, site: SiteFolder = None) -> int:
 
 
 def _build(settings: Settings, site: Path) -> int:
-    if not (settings.out / RELEASES).is_dir():
-        refuse_empty(settings.out)
+    refuse_bare(settings.out)
     refused = build_pages(settings.out, site, Registry(settings.plugins), settings.store)
     typer.echo(str(site / "index.html"))
     return 1 if refused else 0

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from prt_bench.board.drawing import refuse_unwritable
+from prt_bench.cli.counted import read_counted
 from prt_bench.cli.lifetime_text import CONVENTIONS, THRESHOLDS, Question, answer, meaning, print_ledger
 from prt_bench.cli.settings import Settings
 from prt_bench.errors import RequestError
@@ -64,8 +65,11 @@ def lifetime(
     batch_size: Annotated[int, typer.Option(min=1, help="Queries at once, as timed.")] = 1,
     chart: Annotated[Path | None, typer.Option(help="Also draw it: a file ending in .svg, .png or .html.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All of it as JSON.")] = False,
-) -> None:
-    """Total each method: once + upgrades · per upgrade + queries · per query, in FLOPs, time and money."""
+) -> int:
+    """Total each method: once + upgrades · per upgrade + queries · per query, in FLOPs, time and money.
+
+    Exit code 1 where a file of the leaderboard folder does not hold: it is named, and the ledger stands without it.
+    """
     settings: Settings = context.obj
     for name, value in (("--upgrades", upgrades), ("--queries", queries), ("--price", price)):
         if value is not None and not 0 < value <= MOST:
@@ -73,7 +77,9 @@ def lifetime(
     if within is not None and not 0 <= within <= 100:
         raise RequestError(f"--within {within:g}: points between 0 and 100")
     refuse_unwritable(chart)
-    ledger = read_ledger(settings.out, parse_chain(pair), task, track.value, recipe, batch_size)
+    chain = parse_chain(pair)
+    held = read_counted(settings.out)
+    ledger = read_ledger(settings.out, chain, task, track.value, recipe, batch_size, held)
     question = Question(upgrades, queries, price, within)
     if as_json:
         typer.echo(json.dumps(_document(ledger, question), indent=1, allow_nan=False))
@@ -88,6 +94,7 @@ def lifetime(
 
         draw(ledger, upgrades, queries, within, chart)
         stderr.print(f"chart: {chart}", markup=False, highlight=False, soft_wrap=True)
+    return 1 if held.refused else 0
 
 
 def _document(ledger: Ledger, question: Question) -> dict[str, Any]:

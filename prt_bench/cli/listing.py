@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from prt_bench.board.table import find_records
+from prt_bench.cli.counted import read_counted
 from prt_bench.cli.settings import Settings
 from prt_bench.errors import RequestError, did_you_mean
 from prt_bench.pins import PINS_FILE
@@ -99,7 +99,7 @@ def _facts(kind: One, name: str, settings: Settings) -> dict[str, Any]:
         request = registry.method(name)
         registered = registry.methods[request.name]
         return {**asdict(request.method.card), "params": request.method.params, "origin": registered.origin}
-    found = {entry.record.cell.id: entry.record for entry in find_records(settings.out)}
+    found = {entry.record.cell.id: entry.record for entry in read_counted(settings.out).filed}
     matches = [cell_id for cell_id in found if cell_id.startswith(name)]
     if len(matches) != 1:
         raise RequestError(f"no one cell {name!r} in {settings.out}{did_you_mean(name, found)}")

@@ -13,10 +13,10 @@ from rich.console import Console
 from prt_bench.board.contest_chart import draw_contests
 from prt_bench.board.contests import Contest, contests
 from prt_bench.board.drawing import refuse_unwritable
-from prt_bench.board.reading import read_folder
 from prt_bench.board.rows import csv_text, flat_rows, latex, markdown
-from prt_bench.board.table import refuse_empty, tables
+from prt_bench.board.table import tables
 from prt_bench.cli.contest_tables import contest_rows, print_contests
+from prt_bench.cli.counted import read_counted
 from prt_bench.cli.settings import Settings
 from prt_bench.cli.tables import print_gains, print_tables
 from prt_bench.errors import RequestError
@@ -43,17 +43,18 @@ def results(
     ] = None,
     chart: Annotated[Path | None, typer.Option(help="Draw that difference: a .svg, .png or .html file.")] = None,
 ) -> int:
-    """Print all results of the leaderboard folder, or what they say of two methods; 1 where a file does not hold."""
+    """Print all results of the leaderboard folder and its releases, or what they say of two methods.
+
+    Exit code 1 where a file does not hold: it is named, and the rest is shown. Exit code 2 where a release is not as it
+    was frozen.
+    """
     settings: Settings = context.obj
     refuse_unwritable(chart)
     if chart is not None and compare is None:
         raise RequestError("--chart: say which two methods it shows, with --compare METHOD METHOD")
     if compare is not None and format not in (Format.table, Format.json):
         raise RequestError(f"--compare: written as table or json, not {format.value}")
-    refuse_empty(settings.out)
-    held = read_folder(settings.out)
-    for one in held.refused:
-        _say(f"not used: {one.path}: {one.reason}")
+    held = read_counted(settings.out)
     found = tables(held.filed)
     if compare is not None:
         _compare(contests(found, *compare), format, chart)
@@ -65,10 +66,6 @@ def results(
     return 1 if held.refused else 0
 
 
-def _say(text: str) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
-
-
 def _compare(found: list[Contest], format: Format, chart: Path | None) -> None:
     if format is Format.json:
         typer.echo(json.dumps(contest_rows(found), indent=1))
@@ -76,7 +73,7 @@ def _compare(found: list[Contest], format: Format, chart: Path | None) -> None:
         print_contests(found, Console())
     if chart is not None:
         draw_contests(found, chart)
-        _say(f"chart: {chart}")
+        Console(stderr=True).print(f"chart: {chart}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _written(rows: list[dict[str, Any]], format: Format) -> str:

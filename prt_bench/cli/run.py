@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from prt_bench.board.table import Filed, tables
+from prt_bench.board.releases import read_board
+from prt_bench.board.table import Filed, Table, tables
 from prt_bench.cli import selection
 from prt_bench.cli.fetch import fetch_needs
 from prt_bench.cli.outlook import print_outlook
@@ -119,8 +120,13 @@ def _not_at_hand(request: RunRequest, missing: Sequence[Need]) -> RequestError:
 
 def _close(plan: Plan, outcome: Outcome, did_nothing: bool, stderr: Console) -> int:
     filed = [Filed(read_record(planned.path), planned.path) for planned in plan.cells if planned.path.is_file()]
-    print_tables(tables(filed), Console())
     out = plan.request.out
+    try:
+        shown = _asked_for(plan)
+    except RequestError:
+        # A release is not as it was frozen: the pages are refused for it below, when what was run here is shown.
+        shown = tables(filed)
+    print_tables(shown, Console())
     build_pages(out, out / "site", plan.registry, plan.request.store)
     if did_nothing:
         stderr.print(f"nothing to do: all {len(plan.cells)} cells hold already", highlight=False)
@@ -135,6 +141,17 @@ def _close(plan: Plan, outcome: Outcome, did_nothing: bool, stderr: Console) -> 
         stderr.print(f"{outcome.not_tried} cells were not tried (--fail-fast)", highlight=False)
     stderr.print(f"page: {out / 'site' / 'index.html'}", markup=False, highlight=False, soft_wrap=True)
     return 1 if outcome.failed else 0
+
+
+def _asked_for(plan: Plan) -> list[Table]:
+    """The board's tables that the cells of this run belong to; made with --limit they are in none."""
+    if plan.request.limit is not None:
+        return []
+    held, _ = read_board(plan.request.out)
+    pairs = {(planned.cell.pair, planned.cell.task) for planned in plan.cells}
+    found = tables(entry for entry in held.filed if (entry.record.cell.pair, entry.record.cell.task) in pairs)
+    asked = {(cell.pair, cell.task, cell.track, cell.recipe_name) for cell in (planned.cell for planned in plan.cells)}
+    return [table for table in found if (table.pair, table.task, table.track, table.recipe) in asked]
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

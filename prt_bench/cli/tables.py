@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 from prt_bench.board.table import Row, Table
 from prt_bench.board.verdicts import GAINS
 from prt_bench.comparing import NO_GAP, Estimate
+from prt_bench.records import LatencyRow
 
 __all__ = [
     "MARKS",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 NAME_WIDTH = 16
+NOT_VALID = "!"
 MARKS = {"above": "▲", "below": "▼", "same": "≈"}
 LEGEND = (
     "▲ above and ▼ below the best floor, after Holm's correction over the table; ≈ not distinguishable from it. "
@@ -52,12 +54,17 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
                 score_text(row),
                 _points(row.verdicts.to_target) if table.tuned_on else difference_text(row),
                 "–" if row.gflops is None else f"{row.gflops:.3g}",
-                "–" if row.latency is None else f"{row.latency.p50_ms:.2f}",
+                _milliseconds(row.latency),
             )
             for row in table.rows
         ]
         _print(title, columns, table.rows, rows, console)
         console.print(_told(table), highlight=False)
+        invalid = [row.latency for row in table.rows if row.latency and not row.latency.valid]
+        if invalid:
+            reasons = dict.fromkeys(reason for latency in invalid for reason in latency.reasons)
+            told = "; ".join(reasons) or "no reason given"
+            console.print(f"{NOT_VALID}: not a valid timing: {told}", markup=False, highlight=False)
         console.print()
     if shown:
         console.print(LEGEND + "\n", highlight=False)
@@ -122,6 +129,12 @@ def _told(table: Table) -> str:
     if table.tuned_on:
         told += f"; tuned on {table.tuned_on}: what lies below the untuned target was forgotten"
     return escape(told)
+
+
+def _milliseconds(latency: LatencyRow | None) -> str:
+    if latency is None:
+        return "–"
+    return f"{latency.p50_ms:.2f}" + ("" if latency.valid else f" {NOT_VALID}")
 
 
 def score_text(row: Row) -> str:

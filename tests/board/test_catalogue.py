@@ -231,5 +231,14 @@ def test_a_release_can_be_cited_and_shows_the_rows_of_its_records_alone(
         "digits old → new clip Tuned source",
         "digits old → new clip EFT",
     ]
+    # The same answers anew, and a time of another machine.
+    record = json.loads(filed.read_text(encoding="utf-8"))
+    assert record["cost"]["per_query"]["latency"][0]["ratio_to_target"] == [1.4, 1.5, 1.6]
+    record["cost"]["per_query"]["latency"][0]["ratio_to_target"] = [2.4, 2.5, 2.6]
+    record["provenance"]["finished"] = "2027-01-02T03:04:05+00:00"
+    filed.write_text(json.dumps(record), encoding="utf-8")
+    assert "2.50 ×" in Reader(build("results.html")).row("digits old → new clip EFT")
+    assert "1.50 ×" in Reader(build("releases/first.html")).row("digits old → new clip EFT")
+    assert "counts once with records/results/" in Reader(build("absent.html")).row("repeated")
     assert "The first" in build("catalogue.html")
     assert "@misc{prt-bench-first," in build("index.html"), "the newest release is what the board is cited by"

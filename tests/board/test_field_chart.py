@@ -7,7 +7,7 @@ from typing import Any
 import altair
 
 from prt_bench.board.field_chart import FieldPoint, field_chart
-from prt_bench.board.scatter import Chart
+from prt_bench.board.scatter import LINE, MOST_LINES, SUBTITLE_SIGNS, Chart
 
 POINTS = [
     FieldPoint("a", "Alpha", "method", 1.0, 0.02, (-0.01, 0.05), 4),
@@ -63,6 +63,21 @@ def test_a_single_method_has_a_picture() -> None:
     chart = drawn(POINTS[:1])
     low, high = chart.spec["encoding"]["x"]["scale"]["domain"]
     assert low < 1 < high
+
+
+def test_a_long_subtitle_goes_on_in_further_lines_above_the_plot() -> None:
+    long = " and ".join(["a suite of many tables"] * 5)
+    short, wrapped = (field_chart(POINTS, "The field", [told]) for told in ("a suite", long))
+    assert short is not None
+    assert wrapped is not None
+    lines = wrapped.spec["title"]["subtitle"]
+    assert " ".join(lines) == long
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= SUBTITLE_SIGNS
+    assert wrapped.spec["padding"]["top"] - short.spec["padding"]["top"] == LINE * (len(lines) - 1)
+    endless = field_chart(POINTS, "title " * 200, ["x" * 1000])
+    assert endless is not None
+    assert [len(endless.spec["title"][part]) for part in ("text", "subtitle")] == [MOST_LINES, MOST_LINES]
 
 
 def test_the_chart_is_vega_lite() -> None:

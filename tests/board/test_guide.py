@@ -82,7 +82,7 @@ def test_among_the_best_are_those_that_no_usable_one_is_told_above() -> None:
     everything, less = made.situations
     best = [{made.ways[o.way].name: o.best for o in situation.options} for situation in (everything, less)]
     assert best == [{"Tuned": 2, "Ported": 0, "Untuned": 0}, {"Ported": 2, "Untuned": 1}]
-    assert less.by_score == "By score alone: Ported, among the best on 2 of 2 tables."
+    assert less.by_score == "By score alone: Ported, among the best that can be used on 2 of 2 tables."
     assert "On 1 of 2 tables a floor is among the best too: nothing is shown to gain over it there." in less.notes
     assert not any("a floor is among" in note for note in everything.notes)
 
@@ -93,8 +93,8 @@ def test_of_equally_good_ones_the_price_per_query_is_told() -> None:
     alone = {**UNTUNED, "per_query": query(100).model_copy(update={"flops": flops})}
     made = guide([board(rows=rows, by_row={"untuned": alone, "other": row(cost=(0, 0, 260))})])
     assert made.situations[1].by_score == (
-        "By score alone: Other or Ported, among the best on 1 of 1 table; Ported costs the least of them per query "
-        "(1.50 × the target, against up to 2.60 ×)."
+        "By score alone: Other or Ported, among the best that can be used on 1 of 1 table; Ported costs the least of "
+        "them per query (1.50 × the target, against up to 2.60 ×)."
     )
     ported = next(way for way in made.ways if way.name == "Ported")
     assert (ported.difference, ported.price) == ("+45.0", "1.50 ×")
@@ -170,7 +170,7 @@ def test_names_are_short_and_lists_too() -> None:
     assert {len(way.name) for way in made.ways} == {len("Untuned"), 56}
     assert not any("\u202e" in way.name for way in made.ways)
     told = made.situations[0].by_score
-    assert "or 3 others, among the best on 1 of 1 table" in told
+    assert "or 3 others, among the best that can be used on 1 of 1 table" in told
     assert len(told) < 400
 
 

@@ -32,6 +32,18 @@ def test_several_tasks_have_an_overview(file: File, build: Build) -> None:
     assert "+10.0 ▲ above every floor not run" in overview.row("eft")
 
 
+def test_a_cell_that_was_tried_says_why_it_has_no_row(file: File, build: Build) -> None:
+    for task in ("digits", "letters"):
+        floors(file, task=task)
+    file("eft", 320)
+    file("eft", 0, task="letters", error="diverged")
+    overview = Reader(build("pairs/old__new.html").split("</table>")[0])
+    assert "+10.0 ▲ above every floor failed: CellError: diverged (fit)" in overview.row("eft")
+    told = " ".join(Reader(build("pairs/old__new__letters.html")).text.split())
+    assert "eft, seed 0: failed, CellError: diverged (fit)" in told
+    assert "failed" not in Reader(build()).text.split("How to read this")[0]
+
+
 def test_methods_of_one_title_keep_a_line_each(file: File, build: Build) -> None:
     for task in ("digits", "letters"):
         floors(file, task=task)

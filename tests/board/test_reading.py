@@ -108,7 +108,7 @@ def test_what_holds_is_read_with_its_answers(out: Path) -> None:
 
 
 def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
-    assert read_folder(tmp_path / "none") == Holdings([], [], [], {})
+    assert read_folder(tmp_path / "none") == Holdings([], [], [], [])
 
 
 def test_items_and_nothing_else_are_shared(out: Path) -> None:
@@ -352,7 +352,10 @@ def test_a_cell_that_failed_again_counts_once_where_it_failed_of_the_same(file: 
     again = path.with_name("again.json")
     again.write_text(json.dumps(record), encoding="utf-8")
     held = read_folder(board)
-    assert (len(held.filed), set(held.repeated.values()) | set(held.repeated)) == (1, {path, again})
+    assert (len(held.filed), {held.repeated[0].entry.path, held.repeated[0].used}) == (1, {path, again})
+    record["error"]["where"] = "fit.py:8"
+    again.write_text(json.dumps(record), encoding="utf-8")
+    assert len(read_folder(board).filed) == 1
     record["error"]["message"] = "out of memory"
     again.write_text(json.dumps(record), encoding="utf-8")
     assert len(read_folder(board).filed) == 2
@@ -488,7 +491,7 @@ def settle(out: Path, before: list[dict[str, Any]], name: str) -> None:
     assert all(line.isprintable() and line for line in lines.values())
     others = [entry for entry in held.filed if entry.path.stem != BAD]
     assert len(others) == 16
-    assert shown(Holdings(others, [], [], {})) == before
+    assert shown(Holdings(others, [], [], [])) == before
     rows = shown(held)
     json.dumps(rows, ensure_ascii=False).encode()
     if lines:

@@ -170,6 +170,17 @@ def test_numbers_are_short_and_exact_enough() -> None:
     assert re.search(r"\| 0\.6667 \| 0\.\d+ \| 0\.\d+ \| 0\.05 \| 0\.01 \| 0\.09 \| above \| 4000 \| 3\.25 \|", text)
 
 
+@pytest.mark.parametrize("sign", ["\0", "\n", "\r", "\t", "\u202e", "\u200b", "\u2028", "\x1b"])
+def test_csv_shows_what_cannot_be_seen(sign: str) -> None:
+    flat = flat_rows([table(row(f"{sign}a", f"b{sign}=c"))])
+    text = csv_text(flat)
+    assert text.count("\n") == 2
+    (read,) = csv.DictReader(io.StringIO(text))
+    assert read["method"].lstrip("'") == "\ufffda"
+    assert read["note"] == "b\ufffd=c"
+    assert flat[0]["method"] == f"{sign}a", "what is told in JSON is what the record says"
+
+
 def test_csv_is_read_back_with_its_formulas_disarmed() -> None:
     (read,) = csv.DictReader(io.StringIO(csv_text(flat_rows([table(row("=prt", 'a "quoted", note'))]))))
     assert tuple(read) == COLUMNS

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise, product
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import altair
 import pytest
 
+from prt_bench.board.figures import Figures
+from prt_bench.board.pictures import Pictures
 from prt_bench.board.scatter import HEIGHT, LINE, LOG_FROM, WIDTH, Chart
+from prt_bench.board.summaries import summaries
 from prt_bench.board.table import Table
 from prt_bench.board.table_chart import accuracy_flops_chart, accuracy_latency_chart
 from prt_bench.records import LatencyRow, PerQuery
@@ -160,6 +166,57 @@ def test_each_hardware_has_a_chart_of_its_own() -> None:
     chart = known(accuracy_latency_chart(made, hardware="gpu", latency=lambda row: other[0]))
     assert chart.title == "Score against time on gpu"
     assert rows(chart)["Slow"]["Time"].startswith("×3.1 ")
+
+
+def subtitle(chart: Chart) -> str:
+    return " | ".join(chart.spec["title"]["subtitle"])
+
+
+def test_a_picture_says_what_it_is_of() -> None:
+    made = drawn(slow={"finished": "2026-02-03T04:05:06Z"}, fast={"seeds": [0, 1, 2]})
+    for chart in (accuracy_flops_chart(made), accuracy_latency_chart(made)):
+        assert subtitle(known(chart)) == (
+            "digits, old → new; recipes as published | 200 test items, 1 to 3 seeds, newest record of 2026-02-03 | "
+            "95 % intervals; stepped line: none cheaper is better"
+        )
+    other = replace(made, track="equal", tuned_on="outlines")
+    told = subtitle(known(accuracy_flops_chart(other, apart="version 2")))
+    assert told.startswith("digits after tuning on outlines, old → new; equal budget; version 2 | ")
+
+
+def test_what_is_superseded_tells_no_date() -> None:
+    made = drawn(slow={"finished": "2026-02-03T04:05:06Z", "superseded": "by a newer record"})
+    assert "newest record of 2026-01-01" in subtitle(known(accuracy_flops_chart(made)))
+
+
+class Undrawn(Pictures):
+    """Charts that nobody looks at."""
+
+    def all_svg(self, charts: Sequence[Chart]) -> list[str]:
+        return ["<svg/>"] * len(charts)
+
+
+def test_tables_of_one_page_are_told_apart_in_their_pictures() -> None:
+    made = [drawn(), replace(drawn(), version="2"), replace(drawn(), track="equal", recipe="long")]
+    views = [SimpleNamespace(table=replace(one, hardware=[]), id=f"table-{n}") for n, one in enumerate(made)]
+    figures = Figures([], cast(Any, views), Undrawn(Path()))
+    told = [figures.of(cast(Any, view))[0].spec["title"]["subtitle"][0] for view in views]
+    assert told == [
+        "digits, old → new; recipes as published; version 1",
+        "digits, old → new; recipes as published; version 2",
+        "digits, old → new; equal budget",
+    ]
+
+
+def test_the_picture_of_the_field_says_its_track_items_seeds_and_day() -> None:
+    made = drawn(slow={"finished": "2026-02-03T04:05:06Z"})
+    (group,) = summaries([made, replace(drawn(), n=1000, task="b"), replace(drawn(), n=5, tuned_on="b")], {})
+    priced = replace(group, lines=tuple(replace(line, cost_ratio=1.0) for line in group.lines))
+    (figure,) = Figures([priced], [], Undrawn(Path())).of(priced)
+    assert figure.spec["title"]["subtitle"] == [
+        "recipes as published; mean over 2 tables",
+        "200 to 1,000 test items, 1 seed, newest record of 2026-02-03",
+    ]
 
 
 def test_what_is_superseded_is_in_no_picture() -> None:

@@ -117,10 +117,14 @@ def test_harm_is_flagged_where_it_is_beyond_chance(file: File, build: Build) -> 
     file("chance", 195, title="Chance")
     file("after", 60, title="After", task="other", tuned_on="digits")
     whole(file, task="other", tuned_on="digits")
+    file("forgetful", 50, "reference", title="Forgetful", task="other", tuned_on="digits")
+    file("weak", 50, "reference", title="Weak")
     seen = Reader(build())
     assert "⚠ negative transfer below the untuned target" in seen.row("Mine")
     assert not [row for row in seen.rows if "negative transfer" in row and "Mine" not in row]
-    assert "⚠ forgets below the untuned target" in Reader(build("pairs/old__new__other.html")).row("After")
+    after = Reader(build("pairs/old__new__other.html"))
+    assert "⚠ forgets below the untuned target" in after.row("After")
+    assert "⚠ forgets below the untuned target" in after.row("Forgetful")
 
 
 def test_times_of_different_hardware_share_no_column(file: File, build: Build) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prt_bench.board.verdicts import GAINS, Measured, Verdicts, _pairwise, standing_of, verdicts
+from prt_bench.board.verdicts import GAINS, Measured, Verdicts, _pairwise, standing_of, unbeaten, verdicts
 from prt_bench.comparing import NO_GAP, Comparison, compare, gap_closed, holm
 from tests.board.by_hand import N, measured, scores
 
@@ -113,6 +113,21 @@ def test_a_row_below_any_other_is_not_among_the_best() -> None:
     rows = {"top": top, "middle": measured(140, 140), "last": measured(90, 90)}
     assert found(verdicts(rows, "last")["top"].to_floor).p > 0.05
     assert best(rows) == {"top", "middle"}
+
+
+@pytest.mark.parametrize("standing", ["above", "below"])
+def test_who_is_told_above_or_below_the_best_floor_is_that_for_the_best_too(standing: str) -> None:
+    """There are fewer tests against the floor than of all pairs: what these leave open, those may settle."""
+    settled = 0
+    for right in range(111, 140):
+        floor, others = (110, right) if standing == "above" else (right, 110)
+        rows = {"floor": measured(floor, is_floor=True)} | {f"same {n}": measured(others) for n in range(9)}
+        told = verdicts(rows, "floor")
+        if told["same 0"].standing == standing:
+            settled += unbeaten(rows) == set(rows)
+            worse = {"floor"} if standing == "above" else set(rows) - {"floor"}
+            assert {key for key, one in told.items() if one.among_best} == set(rows) - worse
+    assert settled
 
 
 def test_rows_that_cannot_be_paired_cannot_be_told_apart() -> None:

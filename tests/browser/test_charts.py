@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from html import escape
@@ -137,7 +138,7 @@ def test_the_keyboard_is_enough(charts: Path, visit: Visit) -> None:
     page.keyboard.press("Tab")
     with page.expect_download() as download:
         page.keyboard.press("Enter")
-    assert download.value.suggested_filename == "chart-1-score-against-cost.svg"
+    assert download.value.suggested_filename == "page-chart-1.svg"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -145,12 +146,12 @@ def test_a_picture_is_saved_for_white_paper(charts: Path, visit: Visit, tmp_path
     page = visit(charts, color_scheme=scheme)
     with page.expect_download() as download:
         button(page, "SVG", "#chart-2").click()
-    assert download.value.suggested_filename == "chart-2-another-one.svg"
+    assert download.value.suggested_filename == "page-chart-2.svg"
     root = ElementTree.fromstring(download.value.path().read_text(encoding="utf-8"))
     sheet = root[2]
     assert (sheet.tag.rpartition("}")[2], sheet.get("fill")) == ("rect", "#ffffff")
     assert (sheet.get("width"), sheet.get("height")) == (root.get("width"), root.get("height"))
-    assert page.get_by_text("Saved as chart-2-another-one.svg.").is_visible()
+    assert page.get_by_text("Saved as page-chart-2.svg.").is_visible()
 
 
 def test_a_picture_is_saved_as_pixels_too(charts: Path, visit: Visit) -> None:
@@ -159,7 +160,7 @@ def test_a_picture_is_saved_as_pixels_too(charts: Path, visit: Visit) -> None:
     page = visit(charts, color_scheme="dark")
     with page.expect_download() as download:
         button(page, "PNG").click()
-    assert download.value.suggested_filename == "chart-1-score-against-cost.png"
+    assert download.value.suggested_filename == "page-chart-1.png"
     with Image.open(download.value.path()) as picture:
         width, height = page.locator("#chart-1 svg").evaluate(
             "(svg) => [svg.viewBox.baseVal.width, svg.viewBox.baseVal.height]"
@@ -167,6 +168,21 @@ def test_a_picture_is_saved_as_pixels_too(charts: Path, visit: Visit) -> None:
         assert picture.size == (2 * width, 2 * height)
         assert picture.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
         assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 50
+
+
+def test_a_file_is_named_by_its_page_and_picture(charts: Path, visit: Visit) -> None:
+    names = []
+    for page_name in ("a__b__digits.html", f"{'m' * 120}__one.html", f"{'n' * 120}__one.html", "Ä b.html"):
+        page = visit(charts.rename(charts.with_name(page_name)))
+        charts = charts.with_name(page_name)
+        with page.expect_download() as download:
+            button(page, "SVG").click()
+        names.append(download.value.suggested_filename)
+    assert names[0] == "a__b__digits-chart-1.svg"
+    assert [len(name) for name in names[1:3]] == [120, 120]
+    assert all(name.endswith("__one-chart-1.svg") for name in names[1:3])
+    assert names[1][:8] != names[2][:8]
+    assert re.fullmatch(r"[a-z0-9._-]+", names[3])
 
 
 def test_without_vega_the_picture_stays_and_the_reason_is_told(charts: Path, visit: Visit) -> None:

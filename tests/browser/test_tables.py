@@ -272,14 +272,15 @@ def test_csv_is_what_is_seen_and_no_spreadsheet_runs_it(visit: Visit, board: Pat
     sort(page, "ms per image")
     show_columns(page, without=("Family",))
     assert copied(page, "Copy CSV") == (
-        'Group,Method,Task,"Score, % (95 % interval)",Difference,ms per image,Remark\r\n'
-        "Floors,Zero-shot zero-shot,digits,61.2,0.0,3.5,\r\n"
-        "Floors,Zero-shot zero-shot,task 10,48.0,-3.2,,'=1+1\r\n"
-        'Methods,Reward prt,task 9,9.5,-41.7,"1,250",a|b *c* `d` [e](javascript:alert(3)) \\g\r\n'
-        'Methods,Reward prt,digits,"87.3 [85.0, 89.1]","\'+26.1 ▲ above every floor [+24.0, +28.2]",12.5,'
+        'Group,Method,Task,"Score, % (95 % interval)","Score, % (95 % interval), more",Difference,"Difference, more",'
+        "ms per image,Remark\r\n"
+        "Floors,Zero-shot zero-shot,digits,61.2,,0.0,,3.5,\r\n"
+        "Floors,Zero-shot zero-shot,task 10,48.0,,-3.2,,,'=1+1\r\n"
+        'Methods,Reward prt,task 9,9.5,,-41.7,,"1,250",a|b *c* `d` [e](javascript:alert(3)) \\g\r\n'
+        'Methods,Reward prt,digits,87.3,"[85.0, 89.1]",+26.1,"[+24.0, +28.2]; ▲ above every floor",12.5,'
         "<img src=x onerror=alert(1)><script>alert(2)</script>\r\n"
-        'Methods,Emulated eft,digits,87.3,"+26.1 [+24.0, +28.2]",9.1,50 % & $5 #1 a_b {c} ~d ^e \\f\r\n'
-        "Methods,Emulated eft,task 10,failed,,,'=cmd x\r\n"
+        'Methods,Emulated eft,digits,87.3,,+26.1,"[+24.0, +28.2]",9.1,50 % & $5 #1 a_b {c} ~d ^e \\f\r\n'
+        "Methods,Emulated eft,task 10,failed,,,,,'=cmd x\r\n"
     )
     assert status(page) == "6 rows, by ms per image, descending. Copied 6 rows as CSV."
 
@@ -310,6 +311,37 @@ def test_a_cell_is_a_number_or_text_in_csv_never_a_formula(visit: Visit, tmp_pat
     tools(page, "T").get_by_role("status").filter(has_text="Copied").wait_for()
     written = page.evaluate("navigator.clipboard.readText()").split("\r\n")
     assert written == ["Name,Text", *(f"x,{cell}" for cell in CSV_CELLS.values()), ""]
+
+
+NUMBER_CELLS = {
+    "<td data-v='-35.5'>−35.5<small>[−39.3, −31.7]</small><span>▼ below</span></td>": '-35.5,"[-39.3, -31.7]; ▼ below"',
+    "<td data-v='-1'>−1.0<small>−2.0 to the target, −3.0 to it</small></td>": '-1.0,"−2.0 to the target, -3.0 to it"',
+    "<td data-v='-1'>\n−1.0<sup><a href='#'>1</a></sup>\n</td>": "-1.0,",
+    "<td data-v='0'><span>0: the best floor</span></td>": "0,the best floor",
+    "<td data-v=''>–<small>=HYPERLINK(1)</small></td>": "–,'=HYPERLINK(1)",
+    "<td data-v=''>=HYPERLINK(1)<small>@x</small></td>": "'=HYPERLINK(1),'@x",
+    "<td data-v='2'>-2: -2+3+cmd|' /C calc'!A0</td>": "-2,'-2+3+cmd|' /C calc'!A0",
+    "<td data-v='2'>−2+3+cmd<small>\t=1</small></td>": "'-2+3+cmd,'=1",
+}
+
+
+def test_numbers_stand_alone_in_csv_and_what_is_said_of_them_beside(visit: Visit, tmp_path: Path) -> None:
+    head = '<thead><tr><th scope="col">Name</th><th scope="col">Points</th></tr></thead>'
+    rows = "".join(f'<tr><th scope="row">x{n}</th>{cell}</tr>' for n, cell in enumerate(NUMBER_CELLS))
+    body = f'<table class="sortable" id="t"><caption>T</caption>{head}<tbody>{rows}</tbody></table>'
+    page = visit(example.write(tmp_path, body))
+
+    def written() -> list[str]:
+        tools(page, "T").get_by_role("button", name="Copy CSV").click()
+        tools(page, "T").get_by_role("status").filter(has_text="Copied").wait_for()
+        text: str = page.evaluate("navigator.clipboard.readText()")
+        return text.split("\r\n")
+
+    lines = [f"x{n},{cells}" for n, cells in enumerate(NUMBER_CELLS.values())]
+    assert written() == ['Name,Points,"Points, more"', *lines, ""]
+    # Without anything to say there, there is no such column.
+    tools(page, "T").get_by_role("searchbox", name="Filter").fill("x2")
+    assert written() == ["Name,Points", "x2,-1.0", ""]
 
 
 def test_latex_compiles_what_is_seen(visit: Visit, board: Path) -> None:
@@ -435,6 +467,27 @@ def test_paper_shows_the_view_without_the_tools(visit: Visit, board: Path) -> No
     page.emulate_media(media="print")
     assert not tools(page).is_visible()
     assert len(lines(page)) == 5
+
+
+def test_paper_shows_all_columns_of_all_results(visit: Visit, tmp_path: Path) -> None:
+    names = ["Difference to it", *(f"Time, × target on machine {n}" for n in range(14))]
+    head = "".join(f'<th scope="col" data-column="c{n}">{name}</th>' for n, name in enumerate(names))
+    cells = example.cell("an-old-model → a-new-model") + "".join(
+        example.cell("−35.5", "-35.5", "[−39.3, −31.7]") for _ in names[1:]
+    )
+    body = (
+        '<div class="scroll"><table class="sortable lines" id="wide"><caption>Wide</caption><thead><tr>'
+        f'<th scope="col">Task</th>{head}</tr></thead><tbody><tr><th scope="row">digits</th>{cells}</tr></tbody>'
+        "</table></div>"
+    )
+    # As wide as paper that lies across, within its margins.
+    page = visit(example.write(tmp_path, body), viewport={"width": 1040, "height": 700})
+    box = page.locator(".scroll")
+    wider = "(box) => box.scrollWidth - box.clientWidth"
+    assert box.evaluate(wider) > 0
+    page.emulate_media(media="print")
+    assert box.evaluate(wider) <= 0
+    assert box.evaluate("(box) => getComputedStyle(box).page") == "wide"
 
 
 def test_hostile_cells_are_text_everywhere(visit: Visit, board: Path) -> None:

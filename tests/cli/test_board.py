@@ -228,10 +228,11 @@ def test_serving_until_ctrl_c(out: Path) -> None:
 
 def test_no_torch_is_loaded(out: Path, tmp_path: Path) -> None:
     lines = [["board", "--help"], ["board", "diff", str(out), str(out)], ["board", "freeze", "first"]]
+    lines += [["results"], ["results", "--compare", "ported", "other"], ["show", "cell", "000"]]
     code = (
         "import sys; from prt_bench.cli.main import invoke; "
         f"codes = [invoke(['--out', {str(out)!r}, *words]) for words in {lines!r}]; "
         "print('torch' in sys.modules, codes, file=sys.stderr)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stderr.strip().endswith("False [0, 0, 0]")
+    assert found.stderr.strip().endswith("False [0, 0, 0, 0, 0, 0]")

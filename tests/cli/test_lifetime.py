@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from prt_bench.board.numerals import in_flops
+from prt_bench.board.releases import freeze
 from prt_bench.cli.lifetime_text import in_seconds
 from prt_bench.cli.main import invoke
 from tests.test_lifetime import latency, put_record
@@ -168,6 +170,51 @@ def test_a_chart_is_written_and_named(run: Run, out: Path, capsys: pytest.Captur
     json.loads(shown.out)
     assert f"chart: {out / 'ledger.svg'}" in shown.err
     assert "[red]odd[/red]" in (out / "ledger.svg").read_text(encoding="utf-8")
+
+
+def test_releases_count_with_the_results_and_alone(run: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--json") == 0
+    before = capsys.readouterr()
+    freeze(out, "first")
+    for paths in ([], sorted((out / "results").rglob("*.json"))[::2]):
+        for path in paths:
+            path.unlink()
+        assert run("--json") == 0
+        assert capsys.readouterr() == before, "what is in both counts once"
+    shutil.rmtree(out / "results")
+    assert run("--json") == 0
+    assert capsys.readouterr() == before
+
+
+def test_a_track_that_only_a_release_has(run: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the board's own commands ask for."""
+    elsewhere = out / "elsewhere"
+    put_record(elsewhere, "tuned", "reference", right=18, upgrade=1000, track="equal")
+    freeze(out, "first", source=elsewhere)
+    assert run("--track", "equal", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["track"] == "equal"
+
+
+def test_a_damaged_release_is_refused_as_by_a_build(run: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    freeze(out, "first")
+    next((out / "releases").rglob("*.csv")).write_text("id\n", encoding="utf-8")
+    assert run() == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1
+    assert ".predictions.csv is altered" in shown.err
+    assert invoke(["--out", str(out), "board", "build"]) == 2
+    assert capsys.readouterr().err == shown.err
+
+
+def test_a_file_that_does_not_hold_is_told_and_the_rest_counts(
+    run: Run, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--json") == 0
+    before = capsys.readouterr().out
+    (out / "results" / "bad.json").write_text("{}", encoding="utf-8")
+    assert run("--json") == 1
+    assert capsys.readouterr() == (before, "not used: results/bad.json: cell: Field required\n")
 
 
 def test_it_loads_neither_torch_nor_what_draws(out: Path) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from prt_bench.board.releases import freeze
 from prt_bench.board.rows import COLUMNS
 from prt_bench.cli.main import invoke
-from tests.test_lifetime import put_record
+from tests.test_lifetime import latency, put_record
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -182,7 +184,7 @@ def test_what_is_wrong_in_words_is_said_before_records_are_read(
     def read(path: Path) -> None:
         raise AssertionError("records were read")
 
-    monkeypatch.setattr("prt_bench.cli.results.read_folder", read)
+    monkeypatch.setattr("prt_bench.cli.results.read_counted", read)
     for words in (
         ["--chart", "x.svg"],
         ["--compare", "a", "b", "--chart", "x.pdf"],
@@ -201,6 +203,75 @@ def test_a_file_that_does_not_hold_is_told_and_the_rest_is_shown(run: Run, out: 
     assert err == "not used: results/bad.json: cell: Field required\n"
 
 
+FORMS = [
+    ["--format", "table"],
+    ["--format", "json"],
+    ["--format", "csv"],
+    ["--format", "markdown"],
+    ["--format", "latex"],
+    ["--compare", "ported", "other"],
+    ["--compare", "ported", "other", "--format", "json"],
+]
+
+
+@pytest.mark.parametrize("words", FORMS, ids=" ".join)
+def test_releases_count_with_the_results_and_alone(run: Run, out: Path, words: list[str]) -> None:
+    before = run(*words)
+    assert before[0] == 0
+    freeze(out, "first")
+    assert run(*words) == before, "what is in both counts once"
+    for path in sorted((out / "results").rglob("*.json"))[::2]:
+        path.unlink()
+    assert run(*words) == before
+    shutil.rmtree(out / "results")
+    assert run(*words) == before
+
+
+def test_what_is_shown_is_what_the_board_shows(run: Run, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    freeze(out, "first")
+    shutil.rmtree(out / "results")
+    put_record(out, "new", right=12, seed=0)
+    code, shown, err = run("--format", "json")
+    assert (code, err) == (0, "")
+    assert {row["method"] for row in json.loads(shown)} == {"free", "ported", "other", "new"}
+    assert invoke(["--out", str(out), "--store", str(out / "store"), "board", "build"]) == 0
+    capsys.readouterr()
+    for format in ("json", "csv"):
+        told = run("--format", format)[1]
+        assert told.splitlines() == (out / "site" / f"results.{format}").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("words", FORMS, ids=" ".join)
+def test_a_damaged_release_is_refused_as_by_a_build(
+    run: Run, out: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    freeze(out, "first")
+    next((out / "releases").rglob("*.csv")).unlink()
+    code, shown, err = run(*words)
+    assert (code, shown) == (2, "")
+    assert "prt-bench: release first: " in err
+    assert ".predictions.csv is missing; restore it" in err
+    assert len(err.splitlines()) == 1
+    assert invoke(["--out", str(out), "board", "build"]) == 2
+    assert capsys.readouterr().err == err
+
+
+def test_times_that_are_not_valid_are_marked(run: Run, out: Path) -> None:
+    assert "not a valid timing" not in run()[1]
+    reasons = ["[b]noise[/b]", "drift"]
+    put_record(out, "shaky", right=5, rows=[latency(12.1, valid=False, reasons=reasons)])
+    put_record(out, "shakier", right=5, rows=[latency(12.2, valid=False, reasons=reasons[:1])])
+    digits, letters = run()[1].split("a:b  letters")
+    (mark,) = (line for line in digits.splitlines() if "not a valid timing" in line)
+    assert mark == "!: not a valid timing: [b]noise[/b]; drift"
+    marked = [line.split()[0] for line in digits.splitlines() if line.endswith("! ")]
+    assert marked == ["shaky", "shakier"]
+    assert "12.10 !" in digits
+    assert "!" not in letters
+
+
 def test_an_empty_folder_says_what_makes_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert invoke(["--out", str(tmp_path / "none"), "results"]) == 2
-    assert "holds no results yet; `prt-bench run` makes some" in capsys.readouterr().err
+    (tmp_path / "none" / "releases" / ".killed").mkdir(parents=True)
+    for words in (["results"], ["board", "build"], ["show", "cell", "0"]):
+        assert invoke(["--out", str(tmp_path / "none"), *words]) == 2
+        assert "holds no results yet; `prt-bench run` makes some" in capsys.readouterr().err

@@ -199,6 +199,39 @@ def test_a_folder_times_the_same_things_once_and_stands_beside_a_release_that_ti
     assert {row.session for row in cost.per_query.latency or ()} == {own.stem}
 
 
+def test_the_last_tables_are_the_boards_of_what_was_asked_for(
+    run: Runner, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, floors = tmp_path / "board", ("--method", "zero-shot", "--method", "untuned-ensemble")
+    assert run("--pair", PAIR, "--pair", "nano-rn16-a:nano-rn24-a", *floors) == 0
+    assert invoke(["board", "freeze", "first", "--out", str(out)]) == 0
+    for folder in ("results", "costs"):
+        shutil.rmtree(out / folder)
+    capfd.readouterr()
+
+    words = ("--pair", PAIR, "--method", "zero-shot")
+    assert run(*words) == 0
+    shown = capfd.readouterr().out
+    assert shown.count("few-digits") == 1
+    assert f"{PAIR}  few-digits" in shown
+    assert "untuned-ensemble" in shown, "the release has it"
+
+    # Its records are on no board.
+    assert run(*words, "--limit", "20") == 0
+    assert "few-digits" not in capfd.readouterr().out
+
+    altered = next((out / "releases").rglob("*.csv"))
+    altered.write_text("id\n", encoding="utf-8")
+    shutil.rmtree(out / "results")
+    assert run(*words) == 2
+    told = capfd.readouterr()
+    assert f"{PAIR}  few-digits" in told.out, "what was done is shown"
+    assert "untuned-ensemble" not in told.out
+    assert told.err.splitlines()[-1].startswith("prt-bench: release first: ")
+    assert "is altered" in told.err.splitlines()[-1]
+    assert records(out)["zero-shot"].status == "ok", "and it is kept"
+
+
 def test_failing_and_dying_cells_are_named_and_the_others_go_on(
     run: Runner, place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

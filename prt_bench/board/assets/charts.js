@@ -5,6 +5,7 @@
 (() => {
   const VEGA = new URL("vega.js", document.currentScript.src).href;
   const SCALE = 2;
+  const LONGEST_NAME = 120;
   const PAPER = "#ffffff";
   const HINT = "Point at a mark for its numbers; drag to move; Ctrl and wheel to zoom; double click to go back.";
   const ZOOM = {
@@ -92,11 +93,20 @@
 
   const partOf = (svg, name) => svg.querySelector(name)?.textContent ?? "";
 
-  /** A file's name by the figure's id and the picture's title. */
-  function nameOf(figure, svg, ending) {
-    const words = `${figure.id} ${partOf(svg, "title")}`.toLowerCase();
-    const plain = words.normalize("NFKD").replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "");
-    return `${plain.slice(0, 80) || "chart"}.${ending}`;
+  /** Eight signs that differ where texts do: FNV-1a. */
+  function digest(text) {
+    let state = 0x811c9dc5;
+    for (const byte of new TextEncoder().encode(text)) state = Math.imul(state ^ byte, 0x01000193) >>> 0;
+    return state.toString(16).padStart(8, "0");
+  }
+
+  /** A file's name by the page's and the figure's id: pictures of several pages lie in one folder. */
+  function nameOf(figure, ending) {
+    const page = location.pathname.split("/").pop().replace(/\.html$/, "") || "index";
+    const whole = `${page}-${figure.id || "chart"}`.toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[.-]+/, "");
+    const room = LONGEST_NAME - ending.length - 1;
+    const name = whole.length <= room ? whole : `${digest(whole)}-${whole.slice(9 - room)}`;
+    return `${name}.${ending}`;
   }
 
   function button(text, act) {
@@ -174,7 +184,7 @@
     toggle.setAttribute("aria-pressed", "false");
     const saver = (ending, made) =>
       button(ending.toUpperCase(), trying(async () => {
-        const name = nameOf(figure, svg, ending);
+        const name = nameOf(figure, ending);
         save(await made(paper(svg)), name);
         tell(`Saved as ${name}.`);
       }));

@@ -56,20 +56,42 @@
     return { main, small: small.filter(Boolean).join("; ") };
   }
 
+  /** What stands first in a cell, as a rule its number, apart from its small print and from what follows a colon. */
+  function readApart(cell) {
+    let first = "";
+    const rest = [];
+    for (const child of cell?.childNodes ?? []) {
+      if (child.nodeType === Node.TEXT_NODE) first += child.data;
+      else if (isSilent(child)) continue;
+      else {
+        const small = [];
+        const text = textOf(child, small);
+        if (INLINE.has(child.tagName)) first += text;
+        else rest.push(...[text, ...small].map(clean).filter(Boolean));
+      }
+    }
+    first = clean(first) || rest.shift() || "";
+    const { number = first, words } = first.match(NUMBER_WITH_WORDS)?.groups ?? {};
+    return { first: number, rest: [words, ...rest].filter(Boolean).join("; ") };
+  }
+
   /* ---- copies ---- */
 
   const NUMBER = "[-+]?\\d[\\d,]*(\\.\\d+)?(e[-+]?\\d+)?( ?%)?";
   const NUMBER_WITH_INTERVAL = new RegExp(`^${NUMBER}( \\[${NUMBER}, ${NUMBER}\\])?$`, "i");
+  const NUMBER_WITH_WORDS = new RegExp(`^(?<number>\u2212?${NUMBER}): (?<words>.+)$`, "i");
   const plainMinus = (text) => text.replaceAll("\u2212", "-");
 
-  function csvCell(text) {
-    const plain = plainMinus(text);
+  /** Of a rest no program makes a number: there a first minus may stay what no spreadsheet takes for a formula. */
+  function csvCell(text, isRest) {
+    const plain = isRest ? text.replace(/(?!^)\u2212/g, "-") : plainMinus(text);
     // What begins like this a spreadsheet may run as a formula.
     const guarded = /^[=+\-@\t\r＝＋－＠]/.test(plain) && !NUMBER_WITH_INTERVAL.test(plain) ? `'${plain}` : plain;
     return /[",;\r\n]/.test(guarded) ? `"${guarded.replaceAll('"', '""')}"` : guarded;
   }
 
-  const csv = ({ head, rows }) => [head, ...rows].map((row) => `${row.map(csvCell).join(",")}\r\n`).join("");
+  const csv = ({ head, rows, rests }) =>
+    [head, ...rows].map((row) => `${row.map((text, index) => csvCell(text, rests[index])).join(",")}\r\n`).join("");
 
   const LATEX = new Map(Object.entries({
     "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_",
@@ -453,18 +475,41 @@
       return small ? `${main} (${small})` : main;
     }
 
+    whole(row, column) {
+      return Object.values(this.said(row, column)).filter(Boolean).join(" ");
+    }
+
     seen() {
-      const columns = this.columns.filter((column) => this.isShown(column));
-      const head = columns.map((column) => this.label(column));
-      const numeric = columns.map((column) => this.isNumeric(column));
-      const rows = this.bodies.flatMap(({ order, heading }) =>
-        order.filter((row) => row.matches).map((row) => [
-          // A heading over several rows becomes a word in each: every line stands for itself.
-          ...(this.isGrouped() ? [heading ? read(heading).main : ""] : []),
-          ...columns.map((column) => Object.values(this.said(row, column)).filter(Boolean).join(" ")),
-        ]));
-      if (!this.isGrouped()) return { head, numeric, rows };
-      return { head: ["Group", ...head], numeric: [false, ...numeric], rows };
+      return this.copied((column) => [
+        { name: this.label(column), text: (row) => this.whole(row, column), isNumeric: this.isNumeric(column) },
+      ]);
+    }
+
+    /** The same with each column of numbers free of words, which have a column of their own after it. */
+    seenApart() {
+      return this.copied((column) => {
+        const name = this.label(column);
+        if (!this.isNumeric(column)) return [{ name, text: (row) => this.whole(row, column) }];
+        const told = new Map(this.rows.filter((row) => row.matches).map((row) => [row, readApart(this.cell(row, column))]));
+        const rest = { name: `${name}, more`, text: (row) => told.get(row).rest, isRest: true };
+        const hasRest = Array.from(told.values()).some((cell) => cell.rest);
+        return [{ name, text: (row) => told.get(row).first, isNumeric: true }, ...(hasRest ? [rest] : [])];
+      });
+    }
+
+    /** Head and rows of a copy; `parts` makes of a shown column those of the copy. */
+    copied(parts) {
+      const columns = this.columns.filter((column) => this.isShown(column)).flatMap(parts);
+      const groups = new Map(this.bodies.flatMap(({ order, heading }) =>
+        order.filter((row) => row.matches).map((row) => [row, heading ? read(heading).main : ""])));
+      // A heading over several rows becomes a word in each: every line stands for itself.
+      if (this.isGrouped()) columns.unshift({ name: "Group", text: (row) => groups.get(row) });
+      return {
+        head: columns.map(({ name }) => name),
+        numeric: columns.map(({ isNumeric }) => Boolean(isNumeric)),
+        rests: columns.map(({ isRest }) => Boolean(isRest)),
+        rows: Array.from(groups.keys(), (row) => columns.map(({ text }) => text(row))),
+      };
     }
 
     isGrouped() {
@@ -476,7 +521,7 @@
     }
 
     copyTable(format) {
-      const seen = this.seen();
+      const seen = format === "CSV" ? this.seenApart() : this.seen();
       return this.copy(FORMATS[format](seen), `Copied ${counted(seen.rows.length)} as ${format}.`);
     }
 
