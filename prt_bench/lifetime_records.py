@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from prt_bench.board.drawing import printable
 from prt_bench.board.reading import Holdings
 from prt_bench.board.releases import read_board
 from prt_bench.board.table import ROLE_ORDER, Row, Table, tables
@@ -190,7 +191,7 @@ class _Reader:
             key = (cell.method, json.dumps(cell.params, sort_keys=True))
             if key in found:
                 self.notes.append(
-                    f"{_plain(cell.method)} on {table.pair}: measured more than once, shown is the newest"
+                    f"{printable(cell.method)} on {table.pair}: measured more than once, shown is the newest"
                 )
             found[key] = row
         return found
@@ -217,8 +218,8 @@ class _Reader:
         terms = [_paid(record, verb) for mine in matrix for record in mine for verb in ("once", "per_upgrade")]
         return LedgerLine(
             label=label,
-            method=_plain(first.method),
-            title=_plain(first.title or first.method),
+            method=printable(first.method),
+            title=printable(first.title or first.method),
             role=first.role,
             params=first.params,
             seeds=tuple(record.cell.seed for record in matrix[0]),
@@ -359,11 +360,6 @@ def _known(record: Record, path: str, value: float | None) -> float | Gap:
     return Gap(record.absent.get(path, "not measured")) if value is None else value
 
 
-def _plain(text: str) -> str:
-    """Without signs that steer a terminal."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
-
-
 def _labels(keys: Iterable[Key]) -> dict[Key, str]:
     """A method's name; with its parameters where it is there with several."""
     found = dict.fromkeys(keys)
@@ -371,5 +367,5 @@ def _labels(keys: Iterable[Key]) -> dict[Key, str]:
     labels = {}
     for name, params in found:
         told = ",".join(f"{key}={value}" for key, value in json.loads(params).items()) or "no parameters"
-        labels[name, params] = _plain(name if names.count(name) == 1 else f"{name} ({told})")
+        labels[name, params] = printable(name if names.count(name) == 1 else f"{name} ({told})")
     return labels

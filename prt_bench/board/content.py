@@ -223,8 +223,14 @@ class Content:
 
     def absent_of(self, pair: PairNames) -> list[Absent]:
         """Those of one pair."""
-        name = _arrow(pair)
-        return [line for line in self.absent if line.pair == name]
+        return self._absent_by_pair.get(_arrow(pair), [])
+
+    @cached_property
+    def _absent_by_pair(self) -> dict[str, list[Absent]]:
+        found: dict[str, list[Absent]] = {}
+        for line in self.absent:
+            found.setdefault(line.pair, []).append(line)
+        return found
 
     @property
     def newest(self) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "plain",
     "powers",
     "prefixed",
+    "printable",
     "refuse_unwritable",
     "spread",
     "write_chart",
@@ -100,6 +101,11 @@ def write_chart(chart: Mapping[str, Any], path: Path, title: str) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise RequestError(f"--chart {path}: cannot be written ({error.strerror})") from None
+
+
+def printable(text: str) -> str:
+    """Text with U+FFFD for each sign that steers a terminal, cannot be seen or turns reading directions."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def plain(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from prt_bench.board.answers import Answers, read_answers
+from prt_bench.board.drawing import printable
 from prt_bench.board.plausible_sessions import refuse_impossible_session
 from prt_bench.board.table import Filed, Table
 from prt_bench.cards import Strict
@@ -245,7 +246,7 @@ def _without_odd(records: Sequence[Filed], folders: _Folders) -> list[Filed]:
 
 
 def _printable(text: str) -> str:
-    line = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return line if len(line) <= LONGEST_REASON else line[:LONGEST_REASON] + "…"
 
 

@@ -18,7 +18,6 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from prt_bench.board.reading import Holdings, read_folder
-from prt_bench.board.table import refuse_empty
 from prt_bench.cards import Strict
 from prt_bench.environment import now
 from prt_bench.errors import RequestError
@@ -131,8 +130,8 @@ def read_board(out: Path) -> tuple[Holdings, list[Release]]:
 
 def refuse_bare(out: Path) -> None:
     """Raise RequestError where a leaderboard folder holds neither results nor releases."""
-    if not _names(out):
-        refuse_empty(out)
+    if not _names(out) and not (out / "results").is_dir():
+        raise RequestError(f"--out {out}: holds no results yet; `prt-bench run` makes some")
 
 
 def read_releases(out: Path) -> list[Release]:

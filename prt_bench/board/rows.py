@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from prt_bench.board.drawing import printable
 from prt_bench.board.table import BEYOND, Table
 from prt_bench.board.verdicts import GAINS
 from prt_bench.comparing import Estimate
@@ -101,11 +102,8 @@ def guarded(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and re.match(r"[=+\-@\t\r]", value) else value
 
 
-def _printed(value: Any) -> Any:
-    """Text with U+FFFD for what cannot be seen or turns reading directions, ends of lines among it."""
-    if not isinstance(value, str) or value.isprintable():
-        return value
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in value)
+def _written(value: Any) -> Any:
+    return printable(guarded(value)) if isinstance(value, str) else value
 
 
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:
@@ -113,7 +111,7 @@ def csv_text(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _printed(guarded(value)) for name, value in row.items()} for row in rows)
+    writer.writerows({name: _written(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 

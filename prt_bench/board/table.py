@@ -20,7 +20,7 @@ from prt_bench.errors import RequestError
 from prt_bench.files import digest
 from prt_bench.records import USUAL_CHOICE, Cost, CostTerm, LatencyRow, PairNames, PerQuery, Record
 
-__all__ = ["BEYOND", "ROLE_ORDER", "Filed", "Row", "Table", "numbered", "refuse_empty", "tables"]
+__all__ = ["BEYOND", "ROLE_ORDER", "Filed", "Row", "Table", "numbered", "tables"]
 
 ROLE_ORDER = {"floor": 0, "method": 1, "reference": 2}
 BEYOND = ("mean_per_class", "nll", "nll_calibrated", "ece")
@@ -161,12 +161,6 @@ class Table:
     """Alias → source and target on paper; empty where no record has cards."""
     facts: TaskFacts | None = None
     """The task on paper."""
-
-
-def refuse_empty(out: Path) -> None:
-    """Raise RequestError where a leaderboard folder holds no results yet."""
-    if not (out / "results").is_dir():
-        raise RequestError(f"--out {out}: holds no results yet; `prt-bench run` makes some")
 
 
 def tables(filed: Iterable[Filed]) -> list[Table]:

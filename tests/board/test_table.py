@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from prt_bench.board.contests import contests, standings
+from prt_bench.board.releases import refuse_bare
 from prt_bench.board.rows import flat_rows
-from prt_bench.board.table import Filed, Row, Table, refuse_empty, tables
+from prt_bench.board.table import Filed, Row, Table, tables
 from prt_bench.errors import RequestError
 from prt_bench.records import read_record
 from prt_bench.stats import wilson_interval
@@ -416,4 +417,4 @@ def test_seeds_that_answered_different_tests_are_refused(file: File, made: Any) 
 
 def test_a_folder_without_results_says_what_makes_some(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="holds no results yet; `prt-bench run` makes some"):
-        refuse_empty(tmp_path / "nothing")
+        refuse_bare(tmp_path / "nothing")

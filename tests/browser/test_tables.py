@@ -64,9 +64,9 @@ def show_columns(page: Page, *, without: tuple[str, ...]) -> None:
         tools(page).get_by_role("checkbox", name=name).uncheck()
 
 
-def copied(page: Page, button: str) -> str:
-    tools(page).get_by_role("button", name=button, exact=True).click()
-    tools(page).get_by_role("status").filter(has_text="Copied").wait_for()
+def copied(page: Page, button: str, table: str = "All results") -> str:
+    tools(page, table).get_by_role("button", name=button, exact=True).click()
+    tools(page, table).get_by_role("status").filter(has_text="Copied").wait_for()
     text: str = page.evaluate("navigator.clipboard.readText()")
     return text
 
@@ -307,10 +307,11 @@ def test_a_cell_is_a_number_or_text_in_csv_never_a_formula(visit: Visit, tmp_pat
             tmp_path, f'<table class="sortable" id="t"><caption>T</caption>{head}<tbody>{rows}</tbody></table>'
         )
     )
-    tools(page, "T").get_by_role("button", name="Copy CSV").click()
-    tools(page, "T").get_by_role("status").filter(has_text="Copied").wait_for()
-    written = page.evaluate("navigator.clipboard.readText()").split("\r\n")
-    assert written == ["Name,Text", *(f"x,{cell}" for cell in CSV_CELLS.values()), ""]
+    assert copied(page, "Copy CSV", "T").split("\r\n") == [
+        "Name,Text",
+        *(f"x,{cell}" for cell in CSV_CELLS.values()),
+        "",
+    ]
 
 
 NUMBER_CELLS = {
@@ -330,18 +331,11 @@ def test_numbers_stand_alone_in_csv_and_what_is_said_of_them_beside(visit: Visit
     rows = "".join(f'<tr><th scope="row">x{n}</th>{cell}</tr>' for n, cell in enumerate(NUMBER_CELLS))
     body = f'<table class="sortable" id="t"><caption>T</caption>{head}<tbody>{rows}</tbody></table>'
     page = visit(example.write(tmp_path, body))
-
-    def written() -> list[str]:
-        tools(page, "T").get_by_role("button", name="Copy CSV").click()
-        tools(page, "T").get_by_role("status").filter(has_text="Copied").wait_for()
-        text: str = page.evaluate("navigator.clipboard.readText()")
-        return text.split("\r\n")
-
     lines = [f"x{n},{cells}" for n, cells in enumerate(NUMBER_CELLS.values())]
-    assert written() == ['Name,Points,"Points, more"', *lines, ""]
+    assert copied(page, "Copy CSV", "T").split("\r\n") == ['Name,Points,"Points, more"', *lines, ""]
     # Without anything to say there, there is no such column.
     tools(page, "T").get_by_role("searchbox", name="Filter").fill("x2")
-    assert written() == ["Name,Points", "x2,-1.0", ""]
+    assert copied(page, "Copy CSV", "T").split("\r\n") == ["Name,Points", "x2,-1.0", ""]
 
 
 def test_latex_compiles_what_is_seen(visit: Visit, board: Path) -> None:
