@@ -26,7 +26,7 @@ from prt_bench.networks import Networks, Progress
 from prt_bench.plan import Plan, PlannedCell
 from prt_bench.provenance import absent_provenance, cards, provenance, whole, write_record
 from prt_bench.reasons import ALWAYS_ABSENT, absent_costs, copied_latency
-from prt_bench.records import Artifacts, Cost, CostTerm, LatencyRow, PerQuery, Quality, Record, TuningTrial
+from prt_bench.records import Artifacts, Cost, CostTerm, PerQuery, Quality, Record, TuningTrial
 from prt_bench.session import Timed
 from prt_bench.session_records import CostSession
 from prt_bench.store import Store
@@ -134,8 +134,8 @@ class CellWorker:
                 found += [(key, training, planned.method.label) for key, training in trainings.items()]
         return merged(found)
 
-    def do(self, planned: PlannedCell, session: CostSession | str) -> Record:
-        """The cell's record, written. `session` holds its latency, or the reason why there is none."""
+    def do(self, planned: PlannedCell) -> Record:
+        """The cell's record, all but its latency; its predictions are written, the record is not."""
         started = now()
         self.evaluator(planned).refuse_unscored()
         self._hold_to_anchors(planned)
@@ -147,13 +147,12 @@ class CellWorker:
         scores = evaluator.test(composition, chosen.validated)
         predictions = planned.path.with_suffix(".predictions.csv")
         write_atomically(predictions, scores.predictions)
-        latency, absent = copied_latency(planned.method.label, session)
-        per_query = self._per_query(composition, evaluator, latency)
-        absent |= absent_costs(verbs.once, verbs.per_upgrade, per_query, str(self.networks.device))
+        per_query = self._per_query(composition, evaluator)
+        absent = absent_costs(verbs.once, verbs.per_upgrade, per_query, str(self.networks.device))
         absent |= dict(scores.absent)
         networks = {model.card.alias: self.networks.get(model) for model in (planned.source, planned.target)}
         origin = provenance(self.plan, planned, networks, started)
-        record = Record(
+        return Record(
             cell=planned.cell,
             status="ok",
             quality=Quality(
@@ -178,8 +177,16 @@ class CellWorker:
             absent={**ALWAYS_ABSENT, **absent, **absent_provenance(origin), **whole(planned)},
             cards=cards(planned),
         )
-        write_record(planned, record)
-        return record
+
+    def complete(self, planned: PlannedCell, record: Record, session: CostSession | str) -> Record:
+        """The record with the latency that `session` holds, or the reason why there is none; it is written."""
+        assert record.cost is not None
+        latency, absent = copied_latency(planned.method.label, session)
+        per_query = record.cost.per_query.model_copy(update={"latency": latency})
+        cost = record.cost.model_copy(update={"per_query": per_query})
+        whole_record = record.model_copy(update={"cost": cost, "absent": {**record.absent, **absent}})
+        write_record(planned, whole_record)
+        return whole_record
 
     def anchors(self, planned: PlannedCell) -> list[dict[str, Any]]:
         """Both models' zero-shot scores beside the published ones; of text there are none."""
@@ -295,11 +302,11 @@ class CellWorker:
         examples = len(planned.task.roles["validation"]) * len(compositions)
         return CostTerm(train_flops=flops, seconds=seconds, examples=examples)
 
-    def _per_query(self, composition: Composition, evaluator: Evaluator, latency: list[LatencyRow] | None) -> PerQuery:
+    def _per_query(self, composition: Composition, evaluator: Evaluator) -> PerQuery:
         query = evaluator.query(composition)
         flops, parameters, memory = self.meter.measure(composition, query)
         return PerQuery(
-            unit=query.unit, shape=query.shape(), flops=flops, params=parameters, memory=memory, latency=latency
+            unit=query.unit, shape=query.shape(), flops=flops, params=parameters, memory=memory, latency=None
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prt_bench.errors import RequestError, did_you_mean
+from prt_bench.files import first_line
 from prt_bench.models import file_sha256
 from prt_bench.pins import Pin
 from prt_bench.places import UNFINISHED, manifest, write_manifest
@@ -122,7 +123,7 @@ def download(remote: Remote, patterns: Sequence[str], folder: Path, pin: Pin | N
 def _bring(remote: Remote, file: RemoteFile, path: Path, report: Progress) -> None:
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers
 
     path.parent.mkdir(parents=True, exist_ok=True)
     # Named by the commit: a part of another version is not gone on with.
@@ -158,7 +159,7 @@ def _as_described(path: Path, file: RemoteFile) -> bool:
 
 def _bar(title: str, report: Progress) -> Any:
     """The library's progress bar, shown by ours."""
-    from huggingface_hub.utils.tqdm import tqdm
+    from huggingface_hub.utils import tqdm
 
     class Reported(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
@@ -177,7 +178,7 @@ def _bar(title: str, report: Progress) -> Any:
 def _refused(kind: str, what: str, error: Exception) -> RequestError:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = first_line(error)
     match error:
         case GatedRepoError():
             way = "accept its terms on its page at the hub, log in with `hf auth login`, and fetch again"

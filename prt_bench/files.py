@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-__all__ = ["canonical_json", "digest", "first_problem", "write_atomically"]
+__all__ = ["canonical_json", "digest", "first_line", "first_problem", "write_atomically"]
 
 
 def canonical_json(value: Any) -> str:
@@ -42,6 +42,12 @@ def write_atomically(path: Path, content: str | bytes, durable: bool = True) -> 
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def first_problem(error: ValidationError) -> tuple[tuple[str | int, ...], str]:

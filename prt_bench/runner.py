@@ -45,7 +45,7 @@ class RunOptions:
     cell_timeout: float | None = None
     cell_memory: int | None = None
     batch_sizes: tuple[int, ...] = (1, 32)
-    session_seconds: float = 12.0
+    session_seconds: float = 8.0
 
 
 @dataclass
@@ -76,11 +76,16 @@ def run_plan(plan: Plan, watcher: Watcher, options: RunOptions) -> Outcome:
         sessions: dict[str, tuple[str | None, str]] = {}
         for number, planned in enumerate(cells, start=1):
             shape = f"{planned.cell.pair}, {planned.task.spec.query_key}"
-            if shape not in sessions:
-                sessions[shape] = _session(executor, plan, planned, watcher, options)
             watcher.started(planned, number, len(cells))
-            record = _cell(executor, plan, planned, sessions[shape], watcher, options)
+            record = _answer(executor, plan, planned, watcher, options, "cell")
             watcher.finished(planned, record)
+            if record.status == "ok":
+                # Only now: there is a score to look at while the session is taken.
+                if shape not in sessions:
+                    sessions[shape] = _session(executor, plan, planned, watcher, options)
+                record = _answer(executor, plan, planned, watcher, options, "complete", record, *sessions[shape])
+            if record.status != "ok":
+                write_record(planned, record)
             (outcome.failed if record.status == "failed" else outcome.done).append(record)
             if outcome.failed and options.fail_fast:
                 outcome.not_tried = len(cells) - number
@@ -152,20 +157,22 @@ def _session(
 SKIPPED = "SkipError"
 
 
-def _cell(
+def _answer(
     executor: LocalExecutor,
     plan: Plan,
     planned: PlannedCell,
-    session: tuple[str | None, str],
     watcher: Watcher,
     options: RunOptions,
+    name: str,
+    *arguments: Any,
 ) -> Record:
+    """The record that the worker makes of a cell when it is asked for `name`, or one that says why it does not hold."""
     started = now()
     try:
         record: Record = executor.call(
-            "cell",
+            name,
             str(planned.path),
-            *session,
+            *arguments,
             report=watcher.progress,
             timeout=options.cell_timeout,
             memory_bytes=options.cell_memory,
@@ -177,6 +184,4 @@ def _cell(
         failure = Failure(type="RequestError", message=str(error), where="in the cell")
     except WorkerDied as error:
         failure = Failure(type="WorkerDied", message=str(error), where="in the worker process")
-    record = failed_record(plan, planned, failure, started, "skipped" if failure.type == SKIPPED else "failed")
-    write_record(planned, record)
-    return record
+    return failed_record(plan, planned, failure, started, "skipped" if failure.type == SKIPPED else "failed")

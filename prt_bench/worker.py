@@ -162,7 +162,11 @@ class Worker:
             self._report,
         )
 
-    def cell(self, path: str, session: str | None, reason: str) -> Record:
-        """Do one cell. `session` is the path of its cost session; without one, `reason` says why."""
+    def cell(self, path: str) -> Record:
+        """Do one cell; its record waits for its latency."""
+        return self._worker.do(self._cells[path])
+
+    def complete(self, path: str, record: Record, session: str | None, reason: str) -> Record:
+        """Write a cell's record. `session` is the path of its cost session; without one, `reason` says why."""
         found: CostSession | str = reason if session is None else read_session(Path(session))
-        return self._worker.do(self._cells[path], found)
+        return self._worker.complete(self._cells[path], record, found)

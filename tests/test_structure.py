@@ -22,7 +22,7 @@ LARGEST_BASELINE = 120
 LARGEST_CORE = 10000
 # From the bottom to the top: a module may import from its own row and from those before it.
 LEVELS = (
-    ("errors", "files", "prefetch", "work", "nano.world", "nano.drawing", "nano.pictures"),
+    ("errors", "files", "logs", "prefetch", "work", "nano.world", "nano.drawing", "nano.pictures"),
     ("cards",),
     ("records", "network", "plausible", "session_records", "code_execution", "parameters", "session_plan"),
     ("api", "yaml_files", "stats", "task_spec", "language_spec"),
@@ -127,6 +127,26 @@ def test_nobody_reaches_the_baselines_but_through_the_registry() -> None:
 def test_no_baseline_imports_more_than_the_api() -> None:
     for path in ROOT.joinpath("baselines").glob("*.py"):
         assert set(imports(path)) <= {"prt_bench.api"}, path
+
+
+PRIVATE_ALLOWED = {"torch.utils._python_dispatch"}
+"""PyTorch's notes on extending it name this module, and there is no other path to `TorchDispatchMode`."""
+
+
+def test_nothing_private_of_another_library_is_imported() -> None:
+    found = set()
+    for path in [*sources(), *ROOT.joinpath("baselines").glob("*.py"), *ROOT.joinpath("tests").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            private = {name for name in names if any(re.match(r"_[a-z]", part) for part in name.split("."))}
+            found |= {name.rpartition(".")[0] for name in private if name.split(".")[0] not in {"prt_bench", "tests"}}
+    # One that is no longer needed leaves the list.
+    assert found == PRIVATE_ALLOWED
 
 
 def test_no_module_knows_a_method_by_name() -> None:

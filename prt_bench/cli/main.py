@@ -12,10 +12,11 @@ import typer
 from pydantic_core import PydanticSerializationError
 
 from prt_bench import __version__
-from prt_bench.cli import board, check, cost, fetch, lifetime, listing, nano, results, run
+from prt_bench.cli import board, check, cost, doctor, fetch, lifetime, listing, nano, results, run
 from prt_bench.cli.settings import Settings, default_store, hoist
 from prt_bench.errors import CellError, RequestError
 from prt_bench.executors.local import LOG_LEVEL
+from prt_bench.logs import log_warnings
 
 __all__ = ["app", "main"]
 
@@ -38,6 +39,7 @@ app.command("lifetime")(lifetime.lifetime)
 app.add_typer(board.app, name="board")
 app.command("check")(check.check)
 app.command("fetch")(fetch.fetch)
+app.command("doctor")(doctor.doctor)
 app.add_typer(nano.app, name="nano")
 
 
@@ -73,6 +75,7 @@ def global_options(
     if log_level.upper() not in levels:
         raise RequestError(f"--log-level {log_level}: one of debug, info, warning, error")
     logging.basicConfig(level=levels[log_level.upper()], format="%(levelname)s: %(message)s")
+    log_warnings(log_level)
     os.environ[LOG_LEVEL] = log_level.lower()
     if offline:
         # Read by the hub's libraries when they are loaded, here and in the worker.

@@ -17,7 +17,7 @@ from PIL import Image
 from prt_bench.data.examples import Examples, RawData, to_rgb
 from prt_bench.data.folder import Progress
 from prt_bench.errors import RequestError, did_you_mean
-from prt_bench.files import digest
+from prt_bench.files import digest, first_line
 from prt_bench.store import Store
 from prt_bench.task_spec import HubSource, LabelFile
 
@@ -127,7 +127,7 @@ def read_table(
     try:
         return datasets.load_dataset(kind, **options)
     except Exception as error:  # noqa: BLE001 - the library raises its own, the formats' and the system's errors
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise RequestError(
             f"data {folder}, split {split}: cannot be read ({reason}); is it a whole copy of {repository}?"
         ) from None

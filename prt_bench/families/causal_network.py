@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from prt_bench.api import TokenBatch
 from prt_bench.errors import RequestError
 
-__all__ = ["CausalNetwork", "CausalPast", "own_config"]
+__all__ = ["CausalNetwork", "CausalPast", "cache_argument", "own_config"]
 
 ARCHITECTURES = {
     "GPT2LMHeadModel": "gpt2",
@@ -44,6 +45,7 @@ class CausalNetwork(torch.nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        self._cache_argument = cache_argument(model)
         self._rows: torch.Tensor | None = None
         # Here and not after the matrix: at 150,000 tokens the logits of all positions fill the memory.
         model.get_output_embeddings().register_forward_pre_hook(self._select)
@@ -64,8 +66,8 @@ class CausalNetwork(torch.nn.Module):
             input_ids=batch.ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=past,
             use_cache=past is not None,
+            **{self._cache_argument: past},
         )
         logits: torch.Tensor = out.logits.flatten(0, 1)
         return logits
@@ -80,6 +82,14 @@ class CausalNetwork(torch.nn.Module):
         if self._rows is None:
             return (hidden[:, -1:],)
         return (hidden.flatten(0, 1)[self._rows.to(hidden.device)][None],)
+
+
+def cache_argument(model: Any) -> str:
+    """Name of the argument by which a model takes keys and values.
+
+    transformers 5.24 renamed it, and warns where the old name is used; older releases do not know the new one.
+    """
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def own_config(alias: str, values: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 
 from prt_bench.errors import CellError, RequestError
@@ -53,6 +54,10 @@ class Job:
 
     def unsendable(self) -> Unsendable:
         return Unsendable()
+
+    def warn(self) -> str | None:
+        warnings.warn("an argument was renamed", FutureWarning, stacklevel=1)
+        return os.environ.get("GOMP_SPINCOUNT")
 
     def kill(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from prt_bench.errors import RequestError
-from prt_bench.executors.local import LocalExecutor, WorkerDied, WorkFailed
+from prt_bench.executors.local import LOG_LEVEL, LocalExecutor, WorkerDied, WorkFailed
 from tests.executors.jobs import Job, refusing_job
 
 
@@ -54,6 +54,30 @@ def test_fast_progress_is_thinned_but_its_end_is_told(lasting: LocalExecutor) ->
     lasting.call("steps", 20_000, report=lambda *step: seen.append(step))
     assert 1 <= len(seen) < 200
     assert seen[-1] == ("counting", 20_000, 20_000)
+
+
+@pytest.mark.parametrize(("level", "shown"), [("warning", False), ("info", True)])
+def test_what_a_library_warns_of_is_for_the_log(
+    level: str, shown: bool, fresh: LocalExecutor, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(LOG_LEVEL, level)
+    fresh.call("warn", report=quiet)
+    fresh.close()
+    assert ("an argument was renamed" in capfd.readouterr().err) is shown
+
+
+@pytest.mark.parametrize("said", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", None])
+def test_threads_wait_as_the_user_says_or_briefly(
+    said: str | None, fresh: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        # Set before it is deleted: whatever the worker's parent sets is undone after the test.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    if said is not None:
+        monkeypatch.setenv(said, "7" if said == "GOMP_SPINCOUNT" else "PASSIVE")
+    found = fresh.call("warn", report=quiet)
+    assert found == {"OMP_WAIT_POLICY": None, "GOMP_SPINCOUNT": "7", None: "10000"}[said]
 
 
 def test_a_wrong_request_comes_back_as_one(lasting: LocalExecutor) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from open_clip.model import CLIPVisionCfg, _build_vision_tower
+from open_clip import CLIP, CLIPTextCfg, CLIPVisionCfg
 from open_clip.transformer import VisionTransformer
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
@@ -44,7 +44,13 @@ def tower(quick_gelu: bool = True, **changed: Any) -> VisionTransformer:
     options = {"image_size": 32, "patch_size": 8, "width": WIDTH, "layers": LAYERS, "head_width": 16, **changed}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        return _build_vision_tower(EMBED, CLIPVisionCfg(**options), quick_gelu=quick_gelu).eval()
+        return image_tower(CLIPVisionCfg(**options), quick_gelu).eval()
+
+
+def image_tower(config: CLIPVisionCfg, quick_gelu: bool = False) -> Any:
+    """open_clip's image tower of a configuration, taken from a model whose text tower is as small as can be."""
+    text = CLIPTextCfg(context_length=4, vocab_size=8, width=8, heads=1, layers=1)
+    return CLIP(EMBED, config, text, quick_gelu=quick_gelu).visual
 
 
 def drawn(build: Callable[[], Any]) -> Any:
@@ -207,7 +213,7 @@ def test_a_tower_of_another_width_is_refused(published: tuple[Path, CLIPVisionMo
 def test_a_tower_that_is_not_clips_own_is_refused(published: tuple[Path, CLIPVisionModel]) -> None:
     refused(published[0], tower(ls_init_value=0.1), "image tower has 'transformer.resblocks.0.ls_1.gamma'")
     with torch.random.fork_rng(devices=[]):
-        resnet = _build_vision_tower(EMBED, CLIPVisionCfg(layers=(1, 1, 1, 1), width=8, head_width=64, image_size=32))
+        resnet = image_tower(CLIPVisionCfg(layers=(1, 1, 1, 1), width=8, head_width=64, image_size=32))
     refused(published[0], resnet, "image tower has 'bn1.weight'", "plain ViT towers only")
 
 
