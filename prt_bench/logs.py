@@ -1,14 +1,18 @@
-"""Where warnings of libraries go: to the log, not to the terminal of a user who cannot act on them."""
+"""The log: what goes to the terminal, and what only shows when a user asks for more."""
 
 from __future__ import annotations
 
 import logging
 
-__all__ = ["log_warnings"]
+__all__ = ["start_log"]
 
 
-def log_warnings(level: str) -> None:
-    """Send what Python code warns of to the log `py.warnings`; it is shown where the log's `level` is info or debug."""
+def start_log(level: str) -> None:
+    """Write log messages of this level (debug, info, warning or error) and above to stderr.
+
+    What libraries warn of is for those who write code, not for those who run it: it shows at info and debug only.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(level=number, format="%(levelname)s: %(message)s")
     logging.captureWarnings(True)
-    shown = logging.getLevelNamesMapping()[level.upper()] <= logging.INFO
-    logging.getLogger("py.warnings").setLevel(logging.WARNING if shown else logging.CRITICAL)
+    logging.getLogger("py.warnings").setLevel(logging.WARNING if number <= logging.INFO else logging.CRITICAL)

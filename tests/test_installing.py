@@ -93,28 +93,30 @@ def installed(archive: Path, folder: Path) -> Path:
     return folder / "bin" / "prt-bench"
 
 
+def run(program: Path, folder: Path, *words: str) -> str:
+    """What a program prints when it is started in a folder."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([str(program), *words], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
-def test_an_archive_works_away_from_the_checkout(built: Path, pattern: str, tmp_path: Path) -> None:
+def test_an_archive_holds_all_that_is_looked_up(built: Path, pattern: str, tmp_path: Path) -> None:
     program = installed(next(built.glob(pattern)), tmp_path / "venv")
-    away = tmp_path / "away"
-    away.mkdir()
-    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "COV_CORE_SOURCE"}}
+    where = run(program.parent / "python", tmp_path, "-c", "import prt_bench; print(prt_bench.__file__)")
+    assert str(tmp_path / "venv") in where
+    for kind, name in (("tasks", "digits"), ("methods", "eft"), ("families", "clip"), ("models", "nano-rn16-a")):
+        rows = json.loads(run(program, tmp_path, "list", kind, "--json"))
+        assert name in {row.get("name", row.get("alias")) for row in rows}
 
-    def prt_bench(*words: str) -> str:
-        run = subprocess.run(
-            [str(program), "--store", str(tmp_path / "store"), *words],
-            cwd=away, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert run.returncode == 0, run.stdout + run.stderr
-        return run.stdout
 
-    code = "import prt_bench; print(prt_bench.__file__)"
-    where = subprocess.run([str(program.parent / "python"), "-c", code], cwd=away, capture_output=True, text=True)
-    assert str(tmp_path / "venv") in where.stdout
-    assert "digits" in {row["name"] for row in json.loads(prt_bench("list", "tasks", "--json"))}
-    pair = "nano-rn16-a:nano-rn24-a"
-    shown = prt_bench("run", "--pair", pair, "--task", "digits", "--method", "zero-shot", "--limit", "40")
-    assert "Traceback" not in shown
-    # Records are there and partial: only the page of a board without tables can be built.
-    assert (away / "leaderboard" / "site" / "index.html").is_file()
-    prt_bench("board", "build")
+def test_the_wheel_runs_a_task_and_builds_its_page(built: Path, tmp_path: Path) -> None:
+    program = installed(next(built.glob("*.whl")), tmp_path / "venv")
+    words = ["--pair", "nano-rn16-a:nano-rn24-a", "--task", "digits", "--method", "zero-shot", "--limit", "40"]
+    run(program, tmp_path, "--store", str(tmp_path / "store"), "run", *words)
+    (record,) = (tmp_path / "leaderboard" / "results").rglob("*.json")
+    assert json.loads(record.read_text())["status"] == "ok"
+    (tmp_path / "leaderboard" / "site" / "index.html").unlink()
+    run(program, tmp_path, "--store", str(tmp_path / "store"), "board", "build")
+    assert (tmp_path / "leaderboard" / "site" / "index.html").is_file()

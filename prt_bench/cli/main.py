@@ -16,7 +16,7 @@ from prt_bench.cli import board, check, cost, doctor, fetch, lifetime, listing, 
 from prt_bench.cli.settings import Settings, default_store, hoist
 from prt_bench.errors import CellError, RequestError
 from prt_bench.executors.local import LOG_LEVEL
-from prt_bench.logs import log_warnings
+from prt_bench.logs import start_log
 
 __all__ = ["app", "main"]
 
@@ -71,11 +71,9 @@ def global_options(
     ] = False,
 ) -> None:
     """Options of all commands."""
-    levels = logging.getLevelNamesMapping()
-    if log_level.upper() not in levels:
+    if log_level.upper() not in logging.getLevelNamesMapping():
         raise RequestError(f"--log-level {log_level}: one of debug, info, warning, error")
-    logging.basicConfig(level=levels[log_level.upper()], format="%(levelname)s: %(message)s")
-    log_warnings(log_level)
+    start_log(log_level)
     os.environ[LOG_LEVEL] = log_level.lower()
     if offline:
         # Read by the hub's libraries when they are loaded, here and in the worker.

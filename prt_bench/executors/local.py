@@ -21,7 +21,7 @@ import psutil
 import tqdm
 
 from prt_bench.errors import CellError, RequestError
-from prt_bench.logs import log_warnings
+from prt_bench.logs import start_log
 
 __all__ = ["LocalExecutor", "WorkFailed", "WorkerDied"]
 
@@ -164,7 +164,7 @@ def _serve(connection: Connection, open_job: Callable[[Report], Any]) -> None:
     # What the data are warned of, the parent has said when it made the same plan.
     logging.getLogger("prt_bench").setLevel(logging.ERROR)
     logging.getLogger("prt_bench.anchors").setLevel(logging.WARNING)
-    log_warnings(os.environ.get(LOG_LEVEL, "warning"))
+    start_log(os.environ.get(LOG_LEVEL, "warning"))
     last: dict[str, float] = {}
 
     def report(title: str, done: int, total: int) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def looked(capsys: pytest.CaptureFixture[str], tmp_path: Path, *words: str) -> t
 def test_all_is_well_here_and_nothing_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = looked(capsys, tmp_path)
     assert code == 0, found
-    assert f"torch {torch.__version__}" in found["versions"]["detail"]
+    assert f"torch {version('torch')}" in found["versions"]["detail"]
     assert found["hub"]["state"] == "note"
     assert list(tmp_path.iterdir()) == []
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from prt_bench.code_execution import run_program
 from prt_bench.data.text import render_row
@@ -54,11 +55,23 @@ def _spec(name: str) -> LanguageSpec:
 def _definitions(folder: str) -> Mapping[str, dict[str, Any]]:
     """lm-eval's definitions in a folder of its own by name, with functions as the paths of their code."""
     from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml as read
 
     manager = TaskManager(include_defaults=False, include_path=str(Path(str(files("lm_eval"))) / "tasks" / folder))
     entries = {name: manager.task_index[name] for name in manager.all_subtasks}
-    return {name: read(entry.yaml_path, resolve_func=False) for name, entry in entries.items() if entry.yaml_path}
+    return {name: _read(entry.yaml_path) for name, entry in entries.items() if entry.yaml_path}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A task file of lm-eval and those that it includes, with functions as the paths of their code."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_constructor("!function", lambda loader, node: str(path.parent / loader.construct_scalar(node)))
+    found: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)  # noqa: S506 - a safe loader
+    included = found.pop("include", [])
+    names = [included] if isinstance(included, str) else included
+    return {key: value for name in names for key, value in _read(path.parent / name).items()} | found
 
 
 def _own(name: str) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
@@ -211,21 +224,18 @@ def _splits(copies: Path, repository: str, config: str | None, cache_dir: Path) 
 def _task(spec: LanguageSpec, name: str, splits: Any) -> Any:
     """lm-eval's task on a copy of its data."""
     from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml as read
 
     benchmark = spec.benchmark
+    given = {"task": name, "custom_dataset": lambda **_: splits, "num_fewshot": benchmark.shots}
     if benchmark.definition is not None:
-        manager = TaskManager(include_defaults=False)
         # Names of metrics are looked up online where nothing says how they are made.
         own = {**copy.deepcopy(benchmark.definition), "process_results": lambda doc, results: {"pass@1": 0.0}}
-    else:
-        folder = Path(str(files("lm_eval"))) / "tasks" / (benchmark.folder or "")
-        manager = TaskManager(include_defaults=False, include_path=str(folder))
-        path = manager.task_index[name].yaml_path
-        assert path is not None
-        own = read(path)
-    given = {**own, "task": name, "custom_dataset": lambda **_: splits, "num_fewshot": benchmark.shots}
-    return manager.load([given])["tasks"][name]
+        return TaskManager(include_defaults=False).load([{**own, **given}])["tasks"][name]
+    folder = Path(str(files("lm_eval"))) / "tasks" / (benchmark.folder or "")
+    manager = TaskManager(include_defaults=False, include_path=str(folder))
+    # Only as a member of a group does a task that lm-eval knows take settings from outside.
+    (task,) = manager.load([{"group": "tested", "task": [given]}])["tasks"].values()
+    return task
 
 
 def test_every_data_set_of_a_task_has_a_stand_in() -> None:
