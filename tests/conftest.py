@@ -38,6 +38,20 @@ LONG = {"cli", "rehearsal"}
 """Folders whose files take longest."""
 
 
+SLOW = {
+    "bench", "browser", "nano", "rehearsal", "test_closed_forms.py", "test_cost.py", "test_derived.py",
+    "test_installing.py", "test_new_facts.py", "test_plugins.py", "test_run.py", "test_strengths.py",
+    "test_training.py", "test_training_session.py", "test_trials.py",
+}  # fmt: skip
+"""Folders and files that `make quick` leaves out: they hold nine tenths of the suite's time."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what is slow, by where it lies."""
+    if not SLOW.isdisjoint(item.path.relative_to(Path(__file__).parent).parts):
+        item.add_marker("slow")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest goes first, so that no worker is left alone with it; else the order stays random."""
