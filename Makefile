@@ -1,7 +1,7 @@
 # The two commands of the README, and what stands behind them.
 #
 # VENV=DIR      puts the environment elsewhere.
-# PYTHON=PROG   takes another Python (3.11, 3.12 and 3.13 are tried).
+# PYTHON=PROG   takes another Python (the lock is for 3.11, 3.12 and 3.13).
 # TORCH=cpu     takes PyTorch's builds without GPU libraries, from PyTorch's own index.
 VENV ?= .venv
 PYTHON ?= python3
@@ -77,4 +77,4 @@ $(VENV)/.installed-test: $(BIN)/uv pyproject.toml $(LOCK)
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf .venv .venv-newest .venv-oldest leaderboard/results leaderboard/costs leaderboard/site
+	rm -rf $(VENV) .venv-newest .venv-oldest leaderboard/results leaderboard/costs leaderboard/site

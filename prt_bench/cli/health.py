@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.resources import files
 from pathlib import Path
@@ -23,14 +22,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from prt_bench.cli.settings import Settings
+from prt_bench.cli.tables import in_bytes
 from prt_bench.environment import RECORDED
-from prt_bench.errors import CellError
+from prt_bench.errors import CellError, RequestError
 from prt_bench.files import first_line
 from prt_bench.store import Store
 
 __all__ = ["Check", "checks", "locked_versions"]
 
-TRIED_PYTHONS = ("3.11", "3.12", "3.13")
+LOCKED_PYTHONS = ("3.11", "3.12", "3.13")
 LEAST_DISK, LEAST_MEMORY = 2 * 1024**3, 2 * 1024**3
 """Bytes: the demo leaves 0.1 GB in the store and holds 1.5 GB of memory at most."""
 PROBE_BYTES = 1024**2
@@ -72,9 +72,11 @@ def locked_versions() -> dict[str, str]:
 
 def _versions() -> Iterator[Check]:
     python = platform.python_version()
-    tried = python.rpartition(".")[0] in TRIED_PYTHONS
+    tried = python.rpartition(".")[0] in LOCKED_PYTHONS
     yield Check(
-        "python", "ok" if tried else "note", python if tried else f"{python}; tried: {', '.join(TRIED_PYTHONS)}"
+        "python",
+        "ok" if tried else "note",
+        python if tried else f"{python}; the lock is for {', '.join(LOCKED_PYTHONS)}",
     )
     recorded = [f"{name} {version(name)}" for name in RECORDED if _installed(name) is not None]
     yield Check("versions", "ok", ", ".join(recorded))
@@ -119,9 +121,9 @@ def _device(wanted: str) -> Check:
 
 def _memory() -> Check:
     memory = psutil.virtual_memory()
-    detail = f"{_gigabytes(memory.available)} of {_gigabytes(memory.total)} free"
+    detail = f"{in_bytes(memory.available)} of {in_bytes(memory.total)} free"
     if memory.available < LEAST_MEMORY:
-        return Check("memory", "problem", detail, f"close other programs: the demo wants {_gigabytes(LEAST_MEMORY)}")
+        return Check("memory", "problem", detail, f"close other programs: the demo wants {in_bytes(LEAST_MEMORY)}")
     return Check("memory", "ok", detail)
 
 
@@ -141,9 +143,9 @@ def _folder(name: str, folder: Path, option: str) -> Check:
         return Check(
             name, "problem", f"{folder}: cannot be written ({error.strerror or error})", f"free it, or {way_out}"
         )
-    detail = f"{folder}: {_gigabytes(free)} free"
+    detail = f"{folder}: {in_bytes(free)} free"
     if free < LEAST_DISK:
-        return Check(name, "problem", detail, f"make room for {_gigabytes(LEAST_DISK)}, or {way_out}")
+        return Check(name, "problem", detail, f"make room for {in_bytes(LEAST_DISK)}, or {way_out}")
     return Check(name, "ok", detail)
 
 
@@ -154,13 +156,12 @@ def _store(root: Path) -> Check:
     entries = sorted(root.glob("*/*/*.safetensors"))
     try:
         store = Store(root)
-    except Exception as error:  # noqa: BLE001 - said in full where folders are looked at
+    except RequestError as error:
         return Check("store entries", "problem", f"cannot be opened: {first_line(error)}", "name another --store DIR")
-    looks = [partial(store.get, path.parent.parent.name, path.stem) for path in entries]
     damaged = []
-    for look in looks:
+    for path in entries:
         try:
-            look()
+            store.get(path.parent.parent.name, path.stem)
         except (CellError, OSError) as error:
             damaged.append(str(error))
     for path in sorted(root.glob("notes/*/*.json")):
@@ -209,7 +210,3 @@ def _clock(folders: Sequence[Path], hub_time: datetime | None) -> Check:
 
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1024**3:.1f} GiB"
