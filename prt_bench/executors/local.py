@@ -14,7 +14,8 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import psutil
@@ -33,6 +34,10 @@ LOG_LEVEL = "PRT_BENCH_LOG_LEVEL"
 """Environment variable with the level of the log; a worker shows tracebacks at `debug`."""
 POLL_SECONDS = 0.2
 SPINS = "10000"
+ERRORS = 2
+"""File descriptor of standard error."""
+PRELOADED = ("torch", "torchvision", "transformers", "open_clip")
+"""Modules that take seconds to import. None of them starts a thread or opens a device when it is imported."""
 
 
 class WorkerDied(Exception):  # noqa: N818 - a state of the world, which the runner survives
@@ -59,7 +64,7 @@ class LocalExecutor:
 
     def __init__(self, open_job: Callable[[Report], Any]) -> None:
         self._open_job = open_job
-        self._process: SpawnProcess | None = None
+        self._process: BaseProcess | None = None
         self._connection: Connection | None = None
 
     def call(
@@ -119,10 +124,13 @@ class LocalExecutor:
             # Libraries draw bars of their own; progress is reported to this process, which shows it.
             os.environ.setdefault("TQDM_DISABLE", "1")
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-            context = multiprocessing.get_context("spawn")
+            context = _context()
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, self._open_job), daemon=True)
-            process.start()
+            with Connection(os.dup(ERRORS), readable=False) as errors:
+                process = context.Process(
+                    target=_serve, args=(theirs, self._open_job, dict(os.environ), errors), daemon=True
+                )
+                process.start()
             theirs.close()
             # Only now: Ctrl-C while it starts leaves nothing that could not be ended; it ends with this process.
             self._connection, self._process = ours, process
@@ -145,6 +153,19 @@ class LocalExecutor:
         return f"the worker process ended with exit code {code}"
 
 
+def _context() -> SpawnContext | ForkServerContext:
+    """Return how workers are started.
+
+    On Linux they are forked from a server that has imported the large libraries and done nothing else, so that only
+    the first one waits for the imports. Elsewhere forking is unsafe once system libraries are loaded.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
+
+
 def _wait_briefly() -> None:
     """Let threads spin for about half a millisecond before they sleep, unless the user has said how they wait.
 
@@ -155,7 +176,15 @@ def _wait_briefly() -> None:
         os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
-def _serve(connection: Connection, open_job: Callable[[Report], Any]) -> None:
+def _serve(
+    connection: Connection, open_job: Callable[[Report], Any], environ: dict[str, str], errors: Connection
+) -> None:
+    # The server that this process was forked from may have been started with others.
+    os.environ.clear()
+    os.environ.clear()
+    os.environ.update(environ)
+    os.dup2(errors.fileno(), ERRORS)
+    errors.close()
     # Ctrl-C is the parent's to handle: it ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -59,6 +59,9 @@ class Job:
         warnings.warn("an argument was renamed", FutureWarning, stacklevel=1)
         return os.environ.get("GOMP_SPINCOUNT")
 
+    def variable(self, name: str) -> str | None:
+        return os.environ.get(name)
+
     def kill(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -43,6 +43,14 @@ def test_work_is_done_in_one_other_process_that_keeps_what_it_holds(lasting: Loc
     assert pid == lasting.call("pid", report=quiet) != os.getpid()
 
 
+def test_a_worker_sees_the_variables_that_hold_when_it_starts(
+    lasting: LocalExecutor, fresh: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lasting.call("variable", "PRT_BENCH_TRIED", report=quiet) is None
+    monkeypatch.setenv("PRT_BENCH_TRIED", "yes")
+    assert fresh.call("variable", "PRT_BENCH_TRIED", report=quiet) == "yes"
+
+
 def test_progress_comes_through_as_it_is_made(lasting: LocalExecutor) -> None:
     seen: list[tuple[str, int, int]] = []
     assert lasting.call("steps", 4, report=lambda *step: seen.append(step)) == "counted"
@@ -183,7 +191,7 @@ def test_ctrl_c_while_a_worker_starts_leaves_nothing_to_trip_over(monkeypatch: p
     def interrupted(process: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", interrupted)
+    monkeypatch.setattr("multiprocessing.process.BaseProcess.start", interrupted)
     executor = LocalExecutor(dict)  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
         executor.call("any", report=lambda title, done, total: None)
