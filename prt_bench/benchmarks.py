@@ -42,30 +42,43 @@ def seeded(seed: int) -> Iterator[None]:
 
 def refuse_unmet(spec: LanguageSpec, nltk_data: Path) -> None:
     """Raise MissingError where a package or data that scoring needs is not there."""
-    for need in spec.benchmark.needs:
-        kind, _, name = need.rpartition(":")
-        if kind == "nltk":
-            if not _has_nltk(name, nltk_data):
-                raise MissingError(
-                    f"task {spec.name}: its scorer needs NLTK's data package {name}; connect and run `prt-bench fetch "
-                    f"--task {spec.name}`, or put it at {nltk_data}/tokenizers/{name}"
-                )
-        elif find_spec(name) is None:
-            raise MissingError(f"task {spec.name}: its scorer needs the package {name}: pip install {name}")
+    _refuse_missing_packages(spec)
+    for name in _nltk_data(spec):
+        if not _has_nltk(name, nltk_data):
+            raise MissingError(
+                f"task {spec.name}: its scorer needs NLTK's data package {name}; connect and run `prt-bench fetch "
+                f"--task {spec.name}`, or put it at {nltk_data}/tokenizers/{name}"
+            )
+
+
+def _refuse_missing_packages(spec: LanguageSpec) -> None:
+    missing = [name for name in spec.benchmark.needs if ":" not in name and find_spec(name) is None]
+    if missing:
+        names = " ".join(missing)
+        raise MissingError(f"task {spec.name}: its scorer needs what is not installed: pip install {names}")
+
+
+def _nltk_data(spec: LanguageSpec) -> list[str]:
+    """Names of the data packages of NLTK that scoring needs."""
+    return [need.removeprefix("nltk:") for need in spec.benchmark.needs if need.startswith("nltk:")]
 
 
 def fetch_nltk(spec: LanguageSpec, nltk_data: Path) -> list[str]:
     """Bring the data packages of NLTK that scoring needs; returns the names of those that came.
 
     Raises:
-        RequestError: one cannot be had.
+        MissingError: a package that scoring needs is not installed.
+        RequestError: a data package cannot be had.
     """
+    _refuse_missing_packages(spec)
+    wanted = _nltk_data(spec)
+    if not wanted:
+        return []
     import nltk
 
     fetched = []
-    for need in spec.benchmark.needs:
-        kind, _, name = need.rpartition(":")
-        if kind != "nltk" or _has_nltk(name, nltk_data):
+    for name in wanted:
+        if _has_nltk(name, nltk_data):
             continue
         try:
             nltk.download(name, download_dir=str(nltk_data), quiet=True, raise_on_error=True)

@@ -187,7 +187,7 @@ def test_a_task_that_lm_eval_does_not_have_is_refused_with_near_names(registry: 
 
 def test_a_package_that_scoring_needs_is_asked_for_by_name(registry: Registry, tmp_path: Path) -> None:
     spec = spec_of("ifeval", registry, needs=("langdetect", "no_such_package_here"))
-    with pytest.raises(MissingError, match="task ifeval: its scorer needs the package no_such_package_here: pip inst"):
+    with pytest.raises(MissingError, match="its scorer needs what is not installed: pip install no_such_package_here"):
         refuse_unmet(spec, tmp_path)
     refuse_unmet(spec_of("ifeval", registry, needs=("langdetect",)), tmp_path)
     refuse_unmet(spec_of("arc-easy", registry), tmp_path)
