@@ -151,7 +151,7 @@ def test_a_second_look_is_the_same(run: Run, capsys: pytest.CaptureFixture[str])
         (["--chart", "no/where.svg"], "--chart no/where.svg: there is no such folder"),
         (["--pair", "x:b"], "the pairs of a chain have one source"),
         (["--track", "equal"], "no records on track equal"),
-        (["--upgrades", "many"], "should be a valid integer"),
+        (["--upgrades", "many"], "Invalid value for '--upgrades': "),
     ],
 )  # fmt: skip
 def test_a_wrong_request_is_one_line(
