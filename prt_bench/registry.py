@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -185,7 +186,9 @@ def _check_names(cls: type[Method] | type[Family], origin: str) -> None:
                     raise RequestError(f"{origin}: method {name} needs {view!r} in {verb!r}: {known}")
 
 
+@cache
 def _points(group: str) -> list[EntryPoint]:
+    """Return the entry points of a group, in a fixed order; the metadata of all installed packages is read once."""
     return sorted(entry_points(group=group), key=lambda point: (point.value, point.name))
 
 

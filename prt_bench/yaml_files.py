@@ -17,6 +17,8 @@ __all__ = ["load_yaml"]
 
 Schema = TypeVar("Schema", bound=Strict)
 LARGEST_BYTES = 2_000_000
+LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Ten times as fast where PyYAML was built with libyaml, which all of its wheels are."""
 
 
 def load_yaml(path: Path, schema: type[Schema]) -> Schema:
@@ -41,9 +43,10 @@ def _parsed(path: Path, text: str, schema: type[Schema]) -> Schema:
     """The same text is parsed once: what a strict schema holds cannot be changed."""
     try:
         _refuse_aliases(path, text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = LOADER(text)
+        node = loader.get_single_node()
         _refuse_duplicates(path, node)
-        value = yaml.safe_load(text)
+        value = None if node is None else loader.construct_document(node)
     except RequestError:
         raise
     except Exception as error:  # noqa: BLE001 - the parser lets errors of int(), datetime() and others through
@@ -68,7 +71,7 @@ def _parsed(path: Path, text: str, schema: type[Schema]) -> Schema:
 
 def _refuse_aliases(path: Path, text: str) -> None:
     """Refuse aliases, which can grow without bound."""
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.AliasEvent):
             line = event.start_mark.line + 1 if event.start_mark else 1
             raise RequestError(f"{path}:{line}: *{event.anchor}: YAML aliases are not allowed here; write it out")

@@ -39,9 +39,10 @@ LONG = {"cli", "rehearsal"}
 
 
 SLOW = {
-    "bench", "browser", "nano", "rehearsal", "test_closed_forms.py", "test_cost.py", "test_derived.py",
-    "test_installing.py", "test_new_facts.py", "test_plugins.py", "test_run.py", "test_strengths.py",
-    "test_training.py", "test_training_session.py", "test_trials.py",
+    "bench", "browser", "nano", "rehearsal", "test_check.py", "test_closed_forms.py", "test_cost.py", "test_derived.py",
+    "test_docs.py", "test_estimate.py", "test_installing.py", "test_memory.py", "test_new_facts.py", "test_outlook.py",
+    "test_plugins.py", "test_pricing.py", "test_run.py", "test_strengths.py", "test_training.py",
+    "test_training_session.py", "test_trials.py",
 }  # fmt: skip
 """Folders and files that `make quick` leaves out: they hold nine tenths of the suite's time."""
 
